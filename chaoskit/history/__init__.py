@@ -1,0 +1,48 @@
+"""The history of a run: records on disk that every figure and every verdict is computed from.
+
+`records` says what is written, `shards` how it is written and read back, `load` gathers a run directory into one `History`.
+"""
+
+from chaoskit.history.gathered import History, load
+from chaoskit.history.records import (
+    FaultSpan,
+    GeneratorSample,
+    LeaseEnded,
+    LogEvent,
+    LogGap,
+    Mark,
+    MemberSample,
+    Operation,
+    Outcome,
+    Phase,
+    Record,
+    Unsent,
+    WatchClosed,
+    WatchEvent,
+    WatchOpened,
+    WatchProgress,
+)
+from chaoskit.history.shards import ShardReader, ShardWriter
+
+__all__ = [
+    "FaultSpan",
+    "GeneratorSample",
+    "History",
+    "LeaseEnded",
+    "LogEvent",
+    "LogGap",
+    "Mark",
+    "MemberSample",
+    "Operation",
+    "Outcome",
+    "Phase",
+    "Record",
+    "ShardReader",
+    "ShardWriter",
+    "Unsent",
+    "WatchClosed",
+    "WatchEvent",
+    "WatchOpened",
+    "WatchProgress",
+    "load",
+]

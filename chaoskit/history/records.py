@@ -1,0 +1,234 @@
+"""What a history is made of. Every time is CLOCK_MONOTONIC in ns of one host, so workers and controller share a timeline.
+
+Records are arrays on disk (`array_like`), so a field may be added at the end with a default and never moved or removed.
+Strings for keys and values: chaoskit's own keys are ASCII, and of a value only its unique head is kept (`value_id`).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+import msgspec
+
+VALUE_END = "|"
+"""A written value is `<value id>|<padding>`; the id alone goes into the history."""
+
+
+def value_id(value: bytes) -> str:
+    """The unique head of a value that chaoskit wrote; foreign values are cut at 64 bytes."""
+    return value[:64].split(VALUE_END.encode(), 1)[0].decode("ascii", "replace")
+
+
+class Outcome(IntEnum):
+    OK = 0  # the server acknowledged it
+    FAILED = 1  # it certainly did not happen
+    UNKNOWN = 2  # it may have happened
+
+
+class _Record(msgspec.Struct, frozen=True, array_like=True, tag_field="record"):
+    """Base for its options alone: an array on disk whose first item is the tag."""
+
+
+class Operation(_Record, frozen=True, array_like=True, tag="o", gc=False):
+    """One RPC. A record with `done_ns == 0` says it was in flight at a flush; a later one with the same id replaces it."""
+
+    worker: int
+    number: int  # with `worker`, the operation's id
+    kind: str  # "put", "read", "lease_grant", "lease_keepalive": the row it counts in
+    client: int  # the simulated client
+    member: str  # that the client was connected to
+    due_ns: int
+    sent_ns: int
+    done_ns: int
+    outcome: Outcome
+    error: str = ""  # "STATUS: message"
+    queued: bool = False  # every client was busy when it was due, so sent − due is not the generator's fault
+    key: str = ""
+    value: str = ""  # value id written or read
+    revision: int = 0  # of the response header, 0 when there was none
+    mod_revision: int = 0  # of the key read
+    lease: int = 0
+    ttl_s: int = 0  # granted or remaining, as the server said
+    serializable: bool = False
+
+
+class Unsent(_Record, frozen=True, array_like=True, tag="u"):
+    """Arrivals that were due but for which no client became free before the load stopped: offered, never sent, failed."""
+
+    worker: int
+    kind: str
+    dues_ns: tuple[int, ...]
+    stopped_ns: int
+
+
+class WatchOpened(_Record, frozen=True, array_like=True, tag="w"):
+    """A watch was created. `attempt` counts the streams of one watch, from 0."""
+
+    worker: int
+    watch: int
+    attempt: int
+    member: str
+    key: str
+    range_end: str  # "" for a single key
+    start_revision: int  # asked for; 0 is "now"
+    created_revision: int  # of the server's created response
+    at_ns: int
+    mode: Literal["resume", "naive"]
+
+
+class WatchEvent(_Record, frozen=True, array_like=True, tag="e", gc=False):
+    worker: int
+    watch: int
+    attempt: int
+    response: int  # number of the response that carried it: events of one revision may not be split
+    revision: int
+    type: Literal["put", "delete"]
+    key: str
+    value: str
+    received_ns: int
+
+
+class WatchProgress(_Record, frozen=True, array_like=True, tag="p", gc=False):
+    """A progress notification: the watch has seen all up to `revision`."""
+
+    worker: int
+    watch: int
+    attempt: int
+    revision: int
+    received_ns: int
+
+
+class WatchClosed(_Record, frozen=True, array_like=True, tag="c"):
+    worker: int
+    watch: int
+    attempt: int
+    at_ns: int
+    reason: str  # "server cancel", "reset", "no leader", "progress deadline", "compacted", "stopped"
+    detail: str = ""
+    compact_revision: int = 0
+
+
+class LeaseEnded(_Record, frozen=True, array_like=True, tag="l"):
+    """A client stopped caring for a lease: why, as the client saw it."""
+
+    worker: int
+    client: int
+    lease: int
+    key: str
+    at_ns: int
+    reason: Literal["stopped", "revoked", "expired", "left to expire"]
+
+
+class LogEvent(_Record, frozen=True, array_like=True, tag="L", gc=False):
+    """Ground truth: an event that the audit watcher of one member delivered."""
+
+    member: str
+    revision: int
+    type: Literal["put", "delete"]
+    key: str
+    value: str
+    lease: int
+    seen_ns: int
+
+
+class LogGap(_Record, frozen=True, array_like=True, tag="G"):
+    """The audit watcher of a member could not see these revisions, both ends included."""
+
+    member: str
+    first_revision: int
+    last_revision: int
+    reason: str
+
+
+class Phase(_Record, frozen=True, array_like=True, tag="P"):
+    """A stretch of the run. `name` is unique: "baseline", "fault:partition", "recovery:partition", "burst:…"."""
+
+    name: str
+    kind: Literal["warmup", "baseline", "fault", "burst", "recovery", "drain"]
+    begins_ns: int
+    ends_ns: int
+    judged: bool = True
+
+
+class FaultSpan(_Record, frozen=True, array_like=True, tag="F"):
+    """One injected fault from injection to proven heal. A time is 0 when that point was not reached."""
+
+    name: str  # as in its phase, such as "partition" or "kill#2"
+    kind: str  # name in the faults' table
+    targets: tuple[str, ...]  # members or links, as resolved at injection
+    detail: str  # one sentence: what was done to whom
+    injected_ns: int
+    verified_ns: int
+    heal_began_ns: int
+    healed_ns: int
+    evidence: str = ""  # what the probe saw while it bit
+    heal_evidence: str = ""
+    problem: str = ""  # why it is not proven, or not healed
+
+
+class MemberSample(_Record, frozen=True, array_like=True, tag="m"):
+    """One look at one member, by its own status RPC on a path that faults do not touch, and by the operating system."""
+
+    at_ns: int
+    member: str
+    state: Literal["up", "paused", "down", "silent"]  # silent: runs but does not answer
+    pid: int = 0
+    leader: str = ""  # member name, "" when it knows none
+    term: int = 0
+    revision: int = 0
+    raft_index: int = 0
+    db_size: int = 0
+    version: str = ""
+
+
+class GeneratorSample(_Record, frozen=True, array_like=True, tag="g"):
+    """One second of one load worker's own health."""
+
+    worker: int
+    at_ns: int
+    cpu: float  # share of one core in this second, 0..1
+    loop_stall_ms: float  # longest time in which the event loop did not turn
+    rss_bytes: int
+    sent: int
+    ok: int
+
+
+class Mark(_Record, frozen=True, array_like=True, tag="M"):
+    """A moment of the run worth a line: see MARKS for the kinds."""
+
+    kind: str
+    at_ns: int
+    detail: str = ""
+    revision: int = 0
+    member: str = ""
+
+
+MARKS = {
+    "load_ready": "all watches open, all leases granted",
+    "load_stopped": "no further arrivals",
+    "final_marker": "the last write, which must succeed and must reach every watch; carries its revision",
+    "drained": "drain deadline over or every watch at the final marker",
+    "leader_changed": "a member reported another leader than before",
+    "infra_fault": "the test bed itself misbehaved and was repaired",
+    "worker_lost": "a load worker died; what it had in flight is unknown",
+    "interrupted": "a person or a signal asked to stop",
+    "steady_state": "the baseline was judged; detail says how",
+}
+
+Record = (
+    Operation
+    | Unsent
+    | WatchOpened
+    | WatchEvent
+    | WatchProgress
+    | WatchClosed
+    | LeaseEnded
+    | LogEvent
+    | LogGap
+    | Phase
+    | FaultSpan
+    | MemberSample
+    | GeneratorSample
+    | Mark
+)

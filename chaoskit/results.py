@@ -1,0 +1,176 @@
+"""The figures and the verdict of one run: exactly what `results.json` holds.
+
+Every figure is defined in docs/figures.md. A figure that could not be computed is None, never 0.
+Times of latencies are milliseconds, other times seconds; rates are per second.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from chaoskit.verdict import ExitCode, Finding, Verdict
+
+SCHEMA_VERSION = 1
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """Base for its options alone."""
+
+
+class Percentiles(_Part, frozen=True, kw_only=True):
+    """Of a histogram with ≤ 0.1 % error. `count` 0 leaves the rest None. `censored` values count as at least their duration."""
+
+    count: int = 0
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    p99_9: float | None = None
+    max: float | None = None
+    censored: int = 0
+
+
+class OperationFigures(_Part, frozen=True, kw_only=True):
+    """One kind of operation in one phase; an operation belongs to the phase in which it was due."""
+
+    offered_per_s: float
+    achieved_per_s: float
+    goodput_per_s: float
+    ok: int
+    failed: int
+    unknown: int
+    unsent: int
+    response_ms: Percentiles  # done − due
+    service_ms: Percentiles  # done − sent
+    errors: dict[str, int] = {}  # "STATUS: message" → count
+
+
+class PhaseFigures(_Part, frozen=True, kw_only=True):
+    name: str
+    kind: str
+    judged: bool
+    begins_s: float  # since the first phase began
+    seconds: float
+    ops: dict[str, OperationFigures]
+    generator_lag_p99_ms: float | None = None
+    generator_cpu_max: float | None = None
+
+
+class WatchFigures(_Part, frozen=True, kw_only=True):
+    watches: int = 0
+    expected: int = 0
+    delivered: int = 0
+    silent_loss: int | None = None  # None: not known, because the ground truth has a hole
+    client_loss: int | None = None
+    declared_loss: int | None = None
+    tail: int | None = None
+    duplicate: int = 0
+    out_of_order: int = 0
+    late: int = 0
+    stall_max_s: float | None = None
+    lag_ms: Percentiles = Percentiles()
+    reconnects: dict[str, int] = {}  # reason → count
+
+
+class LeaseFigures(_Part, frozen=True, kw_only=True):
+    granted: int = 0
+    keepalives: int = 0
+    early_expiry: int | None = None
+    late_expiry: int | None = None
+    client_expiry: int = 0
+    expired_as_asked: int = 0  # left to expire on purpose and gone in time
+    expiry_lag_s: Percentiles = Percentiles()  # key gone − (last renewal + TTL), in seconds
+    early: tuple[str, ...] = ()  # one sentence for each, at most 20
+
+
+class RecoveryFigures(_Part, frozen=True, kw_only=True):
+    """What one fault cost."""
+
+    fault: str
+    seconds: float | None  # from verified until recovered; None: never
+    seconds_since_heal: float | None
+    never_recovered_after_s: float | None = None  # how long was waited when it never did
+    goodput_lowest_per_s: float | None = None
+    leader_changes: int = 0
+
+
+class FaultFigures(_Part, frozen=True, kw_only=True):
+    """Times are seconds since the first phase began; None when that point was not reached."""
+
+    name: str
+    kind: str
+    targets: tuple[str, ...]
+    detail: str
+    injected_at: float
+    verified_at: float | None
+    heal_began_at: float | None
+    healed_at: float | None
+    evidence: str
+    heal_evidence: str
+    problem: str
+    old_leader_wrote: bool | None = None  # whether a cut-off minority acknowledged a write while it was cut off
+
+
+class MemberFigures(_Part, frozen=True, kw_only=True):
+    name: str
+    down_s: float
+    paused_s: float
+    silent_s: float
+    leader_s: float
+
+
+class GeneratorFigures(_Part, frozen=True, kw_only=True):
+    lag_ms: Percentiles
+    cpu: float | None  # highest second of any worker, 0..1
+    cpu_mean: float | None
+    loop_stall_ms: float | None
+    rss_bytes: int | None
+    saturated_phases: tuple[str, ...] = ()
+
+
+class Second(_Part, frozen=True, kw_only=True):
+    """One second of the timeline. An operation counts in the second in which it was done."""
+
+    at_s: int
+    ok: dict[str, int]
+    failed: int
+    unknown: int
+    p99_ms: float | None
+    watch_events: int
+    leader: str
+
+
+class Figures(_Part, frozen=True, kw_only=True):
+    """Everything that is computed from the history alone."""
+
+    seconds: float
+    phases: tuple[PhaseFigures, ...]
+    totals: dict[str, OperationFigures]
+    watch: WatchFigures
+    lease: LeaseFigures
+    write_gap_s: float | None
+    write_gap_at_s: float | None
+    write_gap_per_client_s: float | None  # the longest of any single client
+    recovery: tuple[RecoveryFigures, ...]
+    faults: tuple[FaultFigures, ...]
+    members: tuple[MemberFigures, ...]
+    leader_changes: int
+    generator: GeneratorFigures
+    timeline: tuple[Second, ...]
+
+
+class Results(Figures, frozen=True, kw_only=True):
+    """results.json: the figures, and what is concluded from them."""
+
+    schema_version: int = SCHEMA_VERSION
+    experiment: str
+    title: str
+    run_id: str
+    started_at: str  # UTC, ISO 8601
+    chaoskit_version: str
+    verdict: Verdict
+    exit_code: ExitCode
+    summary: str  # one sentence: why this verdict
+    seed: int
+    findings: tuple[Finding, ...]
+    environment: dict[str, str]
+    notes: tuple[str, ...] = ()  # test-bed repairs, torn shards, whatever a reader must know
