@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import msgspec
 
 from chaoskit.history import History, LogEvent, LogGap, Outcome
-from chaoskit.results import Results
+from chaoskit.results import Figures, Results
 from chaoskit.topology import Link, Links
 from chaoskit.verdict import Finding
 
@@ -238,7 +238,10 @@ class Fault(Protocol):
 
     kind: ClassVar[str]
     needs: ClassVar[frozenset[Capability]]
-    for_: float  # seconds until it is undone
+
+    @property
+    def for_(self) -> float:
+        """Seconds until it is undone."""
 
     def impossible(self, members: Sequence[str]) -> str | None:
         """Why this fault cannot be done to such a cluster; None when it can. Asked before anything starts."""
@@ -353,22 +356,27 @@ class Session(Protocol):
     rng: Random
     prefix: str  # all keys of the run start with it
     keys: int  # put, read and watch share this many keys: `<prefix>put/000000` …
-    stopping: bool  # no further arrivals
+
+    @property
+    def stopping(self) -> bool:
+        """This client's load is over: no further arrivals or, for clients that pace themselves, the run has drained."""
 
     def arrivals(self) -> Iterator[int]:
         """Due times in ns; each is yielded when it is due (or late). Ends when the load stops."""
 
     def sleep_until(self, at_ns: int) -> bool:
-        """Sleep; False when the load stopped meanwhile."""
+        """Sleep; False when this client's load ended before `at_ns`. Due times that pass while the client is busy go through
+        here too: that is how an operation is known to have waited for its client."""
 
     def now_ns(self) -> int: ...
 
-    def put(self, key: str, *, size: int, due_ns: int, lease: int = 0) -> Reply | None:
-        """Write a value that is unique in the run and `size` bytes long."""
+    def put(self, key: str, *, size: int, due_ns: int, lease: int = 0, kind: str = "put") -> Reply | None:
+        """Write a value that is unique in the run and `size` bytes long. `kind` is the row that it counts in: every kind of
+        write ends in "put", every kind of grant in "grant"."""
 
-    def get(self, key: str, *, due_ns: int, serializable: bool = False) -> Reply | None: ...
+    def get(self, key: str, *, due_ns: int, serializable: bool = False, kind: str = "read") -> Reply | None: ...
 
-    def lease_grant(self, ttl_s: int, *, due_ns: int) -> Reply | None: ...
+    def lease_grant(self, ttl_s: int, *, due_ns: int, kind: str = "lease_grant") -> Reply | None: ...
 
     def lease_keepalive(self, lease: int, *, due_ns: int, ttl_s: int) -> Reply | None: ...
 
@@ -449,11 +457,14 @@ class Promises:
 
 
 class Checker(Protocol):
-    """History → findings. Pure: no clock, no file, no network. A crash of one is turned into an unknown finding."""
+    """History → findings. Pure: no clock, no file, no network. A crash of one is turned into an unknown finding.
+
+    `figures` were computed from the same history, once for all checkers.
+    """
 
     name: str
 
-    def check(self, history: History, promises: Promises) -> Sequence[Finding]: ...
+    def check(self, history: History, figures: Figures, promises: Promises) -> Sequence[Finding]: ...
 
 
 class Reporter(Protocol):

@@ -16,8 +16,9 @@ call to the recorder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 class ChaoskitError(Exception):
@@ -41,6 +42,14 @@ class Problem:
             f" ({self.source}:{self.line}:{self.column})" if self.line else f" ({self.source})" if self.source else ""
         )
         return f"{self.where}: {self.what}{place}" if self.where else f"{self.what}{place}"
+
+
+def unknown(what: str, word: object, choices: Iterable[str]) -> str:
+    """`unknown fault 'kil'; did you mean 'kill'? There are: kill, pause, stop`."""
+    there_are = sorted(choices)
+    near = get_close_matches(str(word), there_are, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {what} {str(word)[:80]!r}; {hint}there are: {', '.join(there_are) or 'none'}"
 
 
 class InvalidExperiment(ChaoskitError):

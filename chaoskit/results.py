@@ -44,17 +44,6 @@ class OperationFigures(_Part, frozen=True, kw_only=True):
     errors: dict[str, int] = {}  # "STATUS: message" → count
 
 
-class PhaseFigures(_Part, frozen=True, kw_only=True):
-    name: str
-    kind: str
-    judged: bool
-    begins_s: float  # since the first phase began
-    seconds: float
-    ops: dict[str, OperationFigures]
-    generator_lag_p99_ms: float | None = None
-    generator_cpu_max: float | None = None
-
-
 class WatchFigures(_Part, frozen=True, kw_only=True):
     watches: int = 0
     expected: int = 0
@@ -68,7 +57,37 @@ class WatchFigures(_Part, frozen=True, kw_only=True):
     late: int = 0
     stall_max_s: float | None = None
     lag_ms: Percentiles = Percentiles()
+    before_ack: int = 0  # events that came before their write was acknowledged: lag 0
     reconnects: dict[str, int] = {}  # reason → count
+    broken: dict[str, int] = {}  # guarantee → how often it was broken, 0 where it held; whole run only
+    evidence: dict[str, tuple[str, ...]] = {}  # guarantee or kind of loss → at most 20 lines
+
+
+class PhaseFigures(_Part, frozen=True, kw_only=True):
+    name: str
+    kind: str
+    judged: bool
+    begins_s: float  # since the first phase began
+    seconds: float
+    ops: dict[str, OperationFigures]
+    watch: WatchFigures = WatchFigures()  # of the events whose write was acknowledged in this phase
+    write_gap_s: float | None = None
+    leader_changes: int = 0
+    generator_lag_p99_ms: float | None = None
+    generator_cpu_max: float | None = None
+
+
+class LogFigures(_Part, frozen=True, kw_only=True):
+    """The ground truth: which revisions are known, and where its sources contradict each other."""
+
+    revisions: int = 0  # known ones
+    first_revision: int | None = None
+    last_revision: int | None = None
+    missing_revisions: int = 0  # must exist, but nobody saw what they changed
+    reached: dict[str, int] = {}  # member → last revision that its audit watcher saw
+    unknown_applied: int = 0  # writes of unknown outcome that did happen
+    broken: dict[str, int] = {}  # guarantee → how often it was broken, 0 where it held
+    evidence: dict[str, tuple[str, ...]] = {}
 
 
 class LeaseFigures(_Part, frozen=True, kw_only=True):
@@ -80,6 +99,9 @@ class LeaseFigures(_Part, frozen=True, kw_only=True):
     expired_as_asked: int = 0  # left to expire on purpose and gone in time
     expiry_lag_s: Percentiles = Percentiles()  # key gone − (last renewal + TTL), in seconds
     early: tuple[str, ...] = ()  # one sentence for each, at most 20
+    late: tuple[str, ...] = ()  # the same of late ones
+    renewed_after_gone: int = 0  # keepalives answered "alive" after the lease's key was gone
+    renewed: tuple[str, ...] = ()  # the same of those
 
 
 class RecoveryFigures(_Part, frozen=True, kw_only=True):
@@ -156,6 +178,7 @@ class Figures(_Part, frozen=True, kw_only=True):
     leader_changes: int
     generator: GeneratorFigures
     timeline: tuple[Second, ...]
+    log: LogFigures = LogFigures()
 
 
 class Results(Figures, frozen=True, kw_only=True):

@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 _DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SIZE_UNITS = {"B": 1, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
 _RATE_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = r"(\d+(?:\.\d+)?)"
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)"  # bounded, so that no float overflows
 
 
 def parse_duration(text: str) -> float:
@@ -41,6 +41,14 @@ def parse_rate(text: str) -> float:
     if not match:
         raise ValueError(f"{text!r} is not a rate; write a number per s, m or h, such as 1500/s")
     return float(match[1]) / _RATE_UNITS[match[2]]
+
+
+def parse_size_rate(text: str) -> int:
+    """Bytes per second of `64KiB/s`. Raises ValueError that names the units there are."""
+    size, slash, second = text.strip().partition("/")
+    if not slash or second.strip() != "s":
+        raise ValueError(f"{text!r} is not a size per second; write a size and /s, such as 64KiB/s")
+    return parse_size(size)
 
 
 def parse_share(text: str) -> float:
@@ -74,6 +82,11 @@ def show_rate(per_second: float) -> str:
         if per_second * seconds >= 1 or unit == "h":
             return f"{_plain(per_second * seconds)}/{unit}"
     raise AssertionError("unreachable: the last unit always returns")
+
+
+def show_size_rate(bytes_per_second: int) -> str:
+    """The spelling that `parse_size_rate` reads back: 64KiB/s."""
+    return f"{show_size(bytes_per_second)}/s"
 
 
 def show_share(share: float) -> str:
@@ -113,7 +126,19 @@ def _quantity(parse: Callable[[str], float | int], show: Callable[[Any], str], e
     )
 
 
+def within(low: str, high: str, parse: Callable[[str], float | int]) -> AfterValidator:
+    """`Annotated[Duration, within("100ms", "1h", parse_duration)]`: both ends are allowed, the message has units."""
+
+    def validate(value: float | int) -> float | int:
+        if not parse(low) <= value <= parse(high):
+            raise ValueError(f"must be from {low} to {high}")
+        return value
+
+    return AfterValidator(validate)
+
+
 Duration = Annotated[float, *_quantity(parse_duration, show_duration, "10s")]
 Size = Annotated[int, *_quantity(parse_size, show_size, "256B")]
 Rate = Annotated[float, *_quantity(parse_rate, show_rate, "1500/s")]
+SizeRate = Annotated[int, *_quantity(parse_size_rate, show_size_rate, "64KiB/s")]
 Share = Annotated[float, *_quantity(parse_share, show_share, "10%")]

@@ -165,6 +165,7 @@ class FaultSpan(_Record, frozen=True, array_like=True, tag="F"):
     evidence: str = ""  # what the probe saw while it bit
     heal_evidence: str = ""
     problem: str = ""  # why it is not proven, or not healed
+    cut: tuple[str, ...] = ()  # every link on which nothing passed, as "n1->n2": who was cut off is derived from it
 
 
 class MemberSample(_Record, frozen=True, array_like=True, tag="m"):

@@ -37,7 +37,7 @@ class ShardWriter:
         if not self._pending:
             return
         batch = self._pending[:]
-        self._pending.clear()
+        del self._pending[: len(batch)]  # others may have added meanwhile: clear() would lose that
         payload = self._encode(batch)
         self._file.write(_HEADER.pack(len(payload), zlib.crc32(payload)) + payload)
 

@@ -1,0 +1,21 @@
+"""`chaoskit clean`: heal and remove what dead runs left on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chaoskit.clusters import BACKENDS
+
+
+def clean(quiet: Annotated[bool, typer.Option("--quiet", help="Only say what could not be removed.")] = False) -> None:
+    """Heal and remove what killed runs left: processes, mounts, data. Live runs and foreign things are not touched."""
+    console = Console(stderr=True, highlight=False)
+    say = (lambda _: None) if quiet else console.print
+    done = [line for make in BACKENDS.values() for line in make().sweep(say)]
+    for line in done:
+        say(line)
+    if not done:
+        say("nothing was left behind")

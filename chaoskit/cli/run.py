@@ -1,0 +1,69 @@
+"""`chaoskit run`: carry out experiments, one after the other, and report each."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chaoskit.cli.live import narrator
+from chaoskit.cli.options import Backend, Overrides, Seed, Variables, read_plan
+from chaoskit.cli.show import show_results
+from chaoskit.experiment.plan import Plan
+from chaoskit.results import Results
+from chaoskit.runner import environment
+from chaoskit.runner.conclude import conclude
+from chaoskit.runner.judge import RunIdentity
+from chaoskit.runner.run import run as carry_out
+from chaoskit.runner.rundir import RunDir
+from chaoskit.runner.stop import Stop
+from chaoskit.verdict import ExitCode, worst_exit
+
+
+def run(
+    experiments: Annotated[list[str], typer.Argument(metavar="EXPERIMENT…", help="Path, or name of a packaged experiment.")],
+    seed: Seed = None,
+    var: Variables = None,
+    set_: Overrides = None,
+    backend: Backend = None,
+    out: Annotated[Path, typer.Option("--out", help="Where run directories go.")] = Path("reports"),
+    json_: Annotated[bool, typer.Option("--json", help="Print results.json of each run on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No live view; only the summary, or only JSON with --json.")] = False,
+) -> None:
+    """Run experiments on a real cluster, and say what each cost.
+
+    All files are read and checked before the first one starts. The exit code is the worst of all runs.
+    """
+    plans = [read_plan(name, seed=seed, variables=var, overrides=set_, backend=backend) for name in experiments]
+    stop = Stop()
+    codes = []
+    with stop.on_signals():
+        for plan in plans:
+            if stop:
+                break
+            results, rundir = _run_one(plan, out, quiet, stop)
+            codes.append(results.exit_code)
+            show_results(results, rundir, as_json=json_, quiet=quiet)
+    raise typer.Exit(worst_exit(codes or [ExitCode.INTERRUPTED]))
+
+
+def _run_one(plan: Plan, out: Path, quiet: bool, stop: Stop) -> tuple[Results, RunDir]:
+    now = datetime.now(UTC)
+    rundir = RunDir.create(out, plan.name, now)
+    run_id = f"{now:%m%d%H%M%S}-{secrets.token_hex(3)}"
+    rundir.plan.write_text(plan.model_dump_json(indent=2, by_alias=True))
+    identity = RunIdentity(
+        experiment=plan.name,
+        title=plan.title,
+        run_id=run_id,
+        started_at=now.isoformat(timespec="seconds"),
+        seed=plan.seed,
+        environment=environment.describe(rundir.path) | {"etcd": plan.cluster.version, "backend": plan.cluster.backend},
+        planned_faults=plan.fault_names(),
+    )
+    outcome = carry_out(plan, rundir, run_id, narrator(quiet, sys.stderr), stop, binaries={})
+    return conclude(plan.promises(), rundir, identity, outcome), rundir

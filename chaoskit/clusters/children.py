@@ -1,0 +1,170 @@
+"""Server processes of this controller: started by the launcher, marked, logged, and dead when the controller is.
+
+The kernel sends the parent-death signal when the *thread* that started a child ends, not the process. So every child is
+started by one thread that lives as long as its Spawner does.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+from chaoskit.clusters import launcher
+from chaoskit.clusters.procfs import Identity, identify, markers
+from chaoskit.errors import InfrastructureError
+
+_LAUNCH_DEADLINE_S = 15.0  # 0.05 s when the machine is idle
+_KILL_DEADLINE_S = 10.0  # a process that waits for a broken disk cannot even be killed
+_TAIL_LINES = 8
+
+
+class Child:
+    """One running server process."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], identity: Identity, log: Path) -> None:
+        self._popen = popen
+        self._identity = identity
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        return self._identity.pid
+
+    def state(self) -> Literal["running", "paused", "down"]:
+        if self._popen.poll() is not None:
+            return "down"
+        letter = self._identity.state()
+        return "down" if letter is None else "paused" if letter in "Tt" else "running"
+
+    def signal(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)  # sends nothing when it has ended
+
+    def ended(self, within_s: float) -> bool:
+        try:
+            self._popen.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL, which a stopped process obeys too. Raises InfrastructureError when it stays."""
+        self.signal(signal.SIGKILL)
+        if not self.ended(_KILL_DEADLINE_S):
+            raise InfrastructureError(f"process {self.pid} is still there {_KILL_DEADLINE_S:g} s after SIGKILL")
+
+    def last_words(self) -> str:
+        """How it ended, if it has, and the end of its log."""
+        code = self._popen.poll()
+        how = "" if code is None else f"exit code {code}; " if code >= 0 else f"{signal.Signals(-code).name}; "
+        return f"{how}its log {self._log} ends:\n{tail(self._log)}"
+
+
+class Spawner:
+    """Starts children of one run."""
+
+    def __init__(self, run_id: str) -> None:
+        # Nothing of our own environment: *_proxy would send nN.chaoskit to a proxy, ETCD_* are flags to etcd. Go's own
+        # resolver reads /etc/hosts; another one might ask a name cache that lives outside of the member's mounts.
+        self._environment = {"PATH": os.defpath, "GODEBUG": "netdns=go", **markers(run_id)}
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chaoskit-spawner")
+        self._children: list[Child] = []  # also those whose starter was interrupted and does not know them
+
+    def start(
+        self,
+        argv: Sequence[str],
+        log: Path,
+        hosts: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Returns when the program itself runs. Raises InfrastructureError with the reason when it cannot."""
+        whole = {**self._environment, **(environment or {})}
+        return self._thread.submit(self._start, argv, log, hosts, whole).result()
+
+    def close(self) -> None:
+        """Whatever child still runs is killed. Idempotent."""
+        self._thread.shutdown()
+        for child in self._children:
+            child.kill()
+
+    def _start(self, argv: Sequence[str], log: Path, hosts: Path | None, environment: Mapping[str, str]) -> Child:
+        child = _launch(argv, log, hosts, environment)
+        self._children = [*(old for old in self._children if old.state() != "down"), child]
+        return child
+
+
+def namespace_problem() -> str | None:
+    """Why no child here can have an /etc/hosts of its own, with what helps; None when it can. Tries it."""
+    harmless = [sys.executable, "-I", "-S", "-c", ""]
+    try:
+        tried = subprocess.run(
+            [*_launcher(report=2, hosts=Path("/etc/hosts")), *harmless],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_LAUNCH_DEADLINE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"giving a process its own /etc/hosts took more than {_LAUNCH_DEADLINE_S:g} s; the machine is overloaded"
+    if tried.returncode == 0:
+        return None
+    return (
+        f"a member cannot be given its own /etc/hosts: {tried.stderr.decode(errors='replace').strip()}; "
+        "run as root, or let users make namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+        "kernel.apparmor_restrict_unprivileged_userns=0; in a container --cap-add SYS_ADMIN)"
+    )
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log, for people."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 16_384))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError as error:
+        return f"  (no log: {error.strerror})"
+    return "\n".join(f"  {line[:500]}" for line in lines[-_TAIL_LINES:]) or "  (it is empty)"
+
+
+def _launch(argv: Sequence[str], log: Path, hosts: Path | None, environment: Mapping[str, str]) -> Child:
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as report:
+        try:
+            popen = _popen(argv, log, hosts, environment, write_end)
+        finally:
+            os.close(write_end)
+        if not select.select([report], [], [], _LAUNCH_DEADLINE_S)[0]:
+            problem = f"nothing happened for {_LAUNCH_DEADLINE_S:g} s"
+        else:
+            problem = report.read().decode(errors="replace")
+    identity = identify(popen.pid)
+    if problem or identity is None:
+        popen.kill()
+        popen.wait(_KILL_DEADLINE_S)
+        raise InfrastructureError(f"{argv[0]} could not be started: {problem or 'it vanished'}")
+    return Child(popen, identity, log)
+
+
+def _popen(
+    argv: Sequence[str], log: Path, hosts: Path | None, environment: Mapping[str, str], report: int
+) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*_launcher(report, hosts), *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            pass_fds=(report,),
+            start_new_session=True,  # Ctrl-C in the terminal is for the controller, which heals first
+        )
+
+
+def _launcher(report: int, hosts: Path | None) -> list[str]:
+    return [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), str(report), str(hosts or "")]

@@ -1,0 +1,102 @@
+"""What Linux says of processes. A process is its pid and its start time: pids are used again, the pair is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+RUN_MARKER = "CHAOSKIT_RUN"
+OWNER_MARKER = "CHAOSKIT_OWNER"
+_GONE = frozenset("ZX")  # a zombie runs nothing and holds nothing; in a container nobody may ever reap it
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One process, never confused with a later one of the same pid."""
+
+    pid: int
+    start_ticks: int
+
+    def __str__(self) -> str:
+        return f"{self.pid}:{self.start_ticks}"
+
+    @classmethod
+    def parse(cls, text: str) -> Identity | None:
+        pid, _, start = text.partition(":")
+        return cls(int(pid), int(start)) if pid.isdecimal() and start.isdecimal() else None
+
+    @property
+    def alive(self) -> bool:
+        return self.state() is not None
+
+    def state(self) -> str | None:
+        """The state letter of /proc, `T` for stopped; None when it does not run any more."""
+        found = _stat(self.pid)
+        return None if found is None or found[1] != self.start_ticks or found[0] in _GONE else found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedProcess:
+    """A process that some run started: it carries the run's markers in its environment."""
+
+    identity: Identity
+    name: str
+    run_id: str
+    owner: Identity
+
+
+def identify(pid: int) -> Identity | None:
+    """Who has this pid now; None when nobody."""
+    found = _stat(pid)
+    return None if found is None else Identity(pid, found[1])
+
+
+def own_identity() -> Identity:
+    identity = identify(os.getpid())
+    assert identity is not None, "/proc knows every running process"
+    return identity
+
+
+def markers(run_id: str) -> dict[str, str]:
+    """The environment by which a process of this run is known, and by which its owner is."""
+    return {RUN_MARKER: run_id, OWNER_MARKER: str(own_identity())}
+
+
+def marked_processes() -> Iterator[MarkedProcess]:
+    """All that carry markers and that this user may look at, but ourselves."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid():
+            marked = _marked(int(folder.name))
+            if marked is not None:
+                yield marked
+
+
+def _marked(pid: int) -> MarkedProcess | None:
+    identity = identify(pid)
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        if identity is None or RUN_MARKER.encode() not in environment:
+            return None
+        # the owner's pid means something in its own pid namespace only: a container's run is not ours to judge
+        if Path(f"/proc/{pid}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink():
+            return None
+        name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        return None
+    variables = dict(
+        variable.split("=", 1) for variable in environment.decode(errors="replace").split("\0") if "=" in variable
+    )
+    owner = Identity.parse(variables.get(OWNER_MARKER, ""))
+    run_id = variables.get(RUN_MARKER, "")
+    return MarkedProcess(identity, name, run_id, owner) if run_id and owner else None
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """State and start time (proc(5), fields 3 and 22); the name before them may hold spaces and brackets."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return fields[0], int(fields[19])

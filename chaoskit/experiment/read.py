@@ -1,0 +1,58 @@
+"""One way from what a person gave on the command line to an Experiment or a Plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from chaoskit.errors import InvalidExperiment, Problem
+from chaoskit.experiment.bed import bed_of
+from chaoskit.experiment.document import MAX_BYTES, parse
+from chaoskit.experiment.find import find_experiment
+from chaoskit.experiment.model import Experiment
+from chaoskit.experiment.overrides import override
+from chaoskit.experiment.plan import Plan, resolve
+from chaoskit.experiment.problems import problems_of
+from chaoskit.experiment.variables import substitute
+
+_NOTHING: Mapping[str, str] = {}
+
+
+def read_experiment(
+    given: str, *, variables: Mapping[str, str] = _NOTHING, overrides: Mapping[str, str] = _NOTHING
+) -> Experiment:
+    """The experiment in a file, or the packaged one of that name. Raises InvalidExperiment with all its mistakes."""
+    path = find_experiment(given)
+    document = parse(_content(path), str(path))
+    override(document, overrides)
+    values = substitute(document, variables, os.environ)
+    try:
+        return Experiment.model_validate(values, context=bed_of(values))
+    except ValidationError as error:
+        raise InvalidExperiment(problems_of(error, document)) from None
+
+
+def make_plan(
+    given: str,
+    *,
+    variables: Mapping[str, str] = _NOTHING,
+    overrides: Mapping[str, str] = _NOTHING,
+    seed: int | None = None,
+    backend: str | None = None,
+) -> Plan:
+    """The experiment with every default filled in; `seed` and `backend` win over what it says."""
+    if backend is not None:
+        overrides = {**overrides, "cluster.backend": backend}
+    experiment = read_experiment(given, variables=variables, overrides=overrides)
+    return resolve(experiment, name=find_experiment(given).stem, source=str(find_experiment(given)), seed=seed)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidExperiment([Problem("", f"cannot be read: {error.strerror}", str(path))]) from None

@@ -1,0 +1,38 @@
+"""Stop: an orderly shutdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from chaoskit.contracts import Capability, Down, Harm, Scene
+from chaoskit.faults import proof
+from chaoskit.faults.targets import For, Target, choose, impossible_target, victims
+from chaoskit.spec import Spec
+
+
+class Stop(Spec):
+    """Shut members down by SIGTERM, as an administrator would, and start them again on the same data after `for`.
+
+    etcd hands leadership over before it goes, so this costs less than a kill. A member that takes too long is killed.
+    """
+
+    kind: ClassVar[str] = "stop"
+    needs: ClassVar[frozenset[Capability]] = frozenset({"signal", "restart"})
+
+    target: Target
+    """Who."""
+    for_: For
+    """How long they stay down."""
+
+    def impossible(self, members: Sequence[str]) -> str | None:
+        return impossible_target(self.target, members)
+
+    def harms(self, scene: Scene) -> Sequence[Harm]:
+        return [Down(choose(self.target, scene), "TERM")]
+
+    def bites(self, scene: Scene, harms: Sequence[Harm]) -> str:
+        return proof.members_down(scene, victims(harms))
+
+    def gone(self, scene: Scene, harms: Sequence[Harm]) -> str:
+        return proof.members_restarted(scene, victims(harms))

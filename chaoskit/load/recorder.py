@@ -1,0 +1,58 @@
+"""Where every operation and watch message of a worker goes: into its shard and the live counts. Worker side.
+
+Nothing is kept beyond a flush but what is in flight. An operation in flight at a flush is written as such, once, so that
+a killed worker leaves no call unmentioned that was older than one flush.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from time import monotonic_ns
+
+from msgspec.structs import replace
+
+from chaoskit.history import Operation, Outcome, Record, ShardWriter
+from chaoskit.load.live import LiveCounts
+
+
+class Recorder:
+    """`add` takes any finished record; operations go through `begin` and `end`."""
+
+    def __init__(self, worker: int, writer: ShardWriter, ended: Callable[[Operation], None]) -> None:
+        self.worker = worker
+        self.live = LiveCounts()
+        self.next_number = count(1).__next__
+        self.in_flight: dict[int, Operation] = {}  # in the order of sending
+        self.add: Callable[[Record], None] = writer.add
+        self._writer = writer
+        self._ended = ended
+        self._flushed_ns = 0
+
+    def begin(self, op: Operation) -> None:
+        self.in_flight[op.number] = op
+        self.live.sent += 1
+
+    def end(self, op: Operation, outcome: Outcome, done_ns: int, error: str = "", **seen: int | str) -> None:
+        """The call came back, or was given up."""
+        if self.in_flight.pop(op.number, None) is None:
+            return  # `close` has already given it up
+        ended = replace(op, outcome=outcome, done_ns=done_ns, error=error, **seen)
+        self.add(ended)
+        self.live.operation(ended)
+        self._ended(ended)
+
+    def flush(self) -> None:
+        """Write what was recorded, and what is in flight and was not when last flushed."""
+        for op in reversed(self.in_flight.values()):
+            if op.sent_ns <= self._flushed_ns:
+                break
+            self.add(op)
+        self._flushed_ns = monotonic_ns()
+        self._writer.flush()
+
+    def close(self) -> None:
+        """What is still in flight is unknown for good."""
+        for op in list(self.in_flight.values()):
+            self.end(op, Outcome.UNKNOWN, monotonic_ns(), op.error)
+        self._writer.close()

@@ -1,0 +1,283 @@
+"""The story of a run: up, load, hurt, heal, drain, judge, report.
+
+The main thread tells the story and shows it; faults run in threads of their own, so the live view never stops.
+Whatever happens, the cluster is healed and removed, and what was recorded is judged.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaoskit.clusters import BACKENDS
+from chaoskit.contracts import Cluster, ClusterWish, Narrator, System
+from chaoskit.errors import ChaoskitError, HealFailed, LoadError
+from chaoskit.experiment.plan import Burst, FaultStep, PhaseKind, Plan, Wait
+from chaoskit.history import Mark, Phase, ShardWriter
+from chaoskit.history import load as load_history
+from chaoskit.load.process import LoadProcess
+from chaoskit.runner.injection import Injection
+from chaoskit.runner.judge import check_steady_state
+from chaoskit.runner.observer import Observer
+from chaoskit.runner.order import load_order, worker_environment
+from chaoskit.runner.rundir import RunDir
+from chaoskit.runner.scene import ClusterScene
+from chaoskit.runner.stop import Stop
+from chaoskit.systems import SYSTEMS
+from chaoskit.topology import member_names
+from chaoskit.verdict import Verdict
+
+_LOAD_READY_S = 60.0
+_MARKER_ATTEMPT_S = 1.0
+_PUMP_EVERY_S = 0.1
+_FINISH_S = 10.0
+_FLUSHED_S = 1.5  # a worker flushes once a second
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended, apart from what its history says."""
+
+    interruption: str = ""
+    heal_failed: str = ""
+    infra_failed: str = ""
+    steady_state_failed: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def run(plan: Plan, rundir: RunDir, run_id: str, narrator: Narrator, stop: Stop, binaries: Mapping[str, Path]) -> Outcome:
+    """Carry out the plan; the history is on disk when this returns, and nothing else of the run is left."""
+    outcome = Outcome()
+    backend = BACKENDS[plan.cluster.backend]()
+    system = SYSTEMS[plan.cluster.system](plan.cluster.version)
+    try:
+        with ExitStack() as cleanup:
+            cleanup.callback(system.close)
+            for line in backend.sweep(narrator.say):
+                narrator.say(f"swept: {line}")
+            wish = ClusterWish(
+                run_id=run_id,
+                members=member_names(plan.cluster.members),
+                version=plan.cluster.version,
+                flags=plan.cluster.flags,
+                run_dir=rundir.path,
+                binaries=binaries,
+            )
+            cluster = backend.start(wish, system, narrator.say)
+            cleanup.callback(cluster.close)
+            Story(plan, rundir, run_id, narrator, stop, cluster, system, outcome).tell(cleanup)
+    except HealFailed as error:
+        outcome.heal_failed = f"{error}; `chaoskit clean` removes it"
+    except ChaoskitError as error:
+        outcome.infra_failed = outcome.infra_failed or str(error)
+    finally:
+        narrator.end()
+    outcome.interruption = stop.interruption
+    outcome.infra_failed = outcome.infra_failed or stop.failure
+    return outcome
+
+
+class Story:
+    """One run on a cluster that is up."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        rundir: RunDir,
+        run_id: str,
+        narrator: Narrator,
+        stop: Stop,
+        cluster: Cluster,
+        system: System,
+        outcome: Outcome,
+    ) -> None:
+        self.plan = plan
+        self.rundir = rundir
+        self.narrator = narrator
+        self.stop = stop
+        self.cluster = cluster
+        self.system = system
+        self.outcome = outcome
+        self.prefix = f"/chaoskit/{run_id}/"
+        self.shard = ShardWriter(rundir.history / "controller.shard")
+        self.observer = Observer(cluster, system, self.prefix, self.shard)
+        self.load = LoadProcess(load_order(plan, run_id, self.prefix, cluster, rundir), rundir.path, worker_environment(plan, run_id))
+        self._active: dict[str, Injection] = {}
+        self._shown_ns = 0
+
+    def tell(self, cleanup: ExitStack) -> None:
+        """From the first operation to the last; leaves the cluster healed."""
+        cleanup.callback(self._close)
+        phases = self.plan.phases()
+        self.narrator.begin(self.plan.title, [(phase.name, phase.seconds) for phase in phases])
+        self.load.start()
+        self.load.wait_ready(_LOAD_READY_S)
+        self._mark("load_ready")
+        self.load.go()
+        try:
+            with self._phase("warmup", "warmup", judged=False):
+                self._pump(self.plan.warmup)
+            self._follow_method()
+        finally:
+            self.cluster.heal()
+        self._drain()
+
+    # ── the method ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _follow_method(self) -> None:
+        """Waits before the first step that hurts are the baseline; waits after one are its recovery."""
+        steps = list(self.plan.method)
+        baseline = [steps.pop(0) for _ in range(len(steps)) if isinstance(steps[0], Wait)]
+        with self._phase("baseline", "baseline"):
+            for step in baseline:
+                self._pump(step.for_)
+            met = self._steady()
+        if not met:
+            return
+        while steps and not self.stop:
+            step = steps.pop(0)
+            match step:
+                case FaultStep():
+                    self._hurt(step)
+                case Burst():
+                    self._burst(step)
+                case Wait():
+                    raise AssertionError("waits are taken together with the step before them")
+            waits = [steps.pop(0).for_ for _ in range(len(steps)) if isinstance(steps[0], Wait)]
+            if waits and not self.stop:
+                with self._phase(f"recovery:{step.name}", "recovery"):
+                    self._pump(sum(waits))
+
+    def _steady(self) -> bool:
+        """Judge the baseline; without a steady state nothing is injected."""
+        if self.stop:
+            return False
+        begins_ns = self._begun_ns
+        self._pump(_FLUSHED_S)
+        self.observer.flush()
+        history = load_history(self.rundir.history)
+        history.phases.append(Phase("baseline", "baseline", begins_ns, time.monotonic_ns() - round(_FLUSHED_S * 1e9)))
+        verdict, findings = check_steady_state(history, self.plan.promises())
+        unmet = [finding.sentence for finding in findings if finding.verdict is not Verdict.PASS]
+        self._mark("steady_state", detail="; ".join(unmet) or "met")
+        if verdict is Verdict.PASS:
+            return True
+        self.outcome.steady_state_failed = True
+        self.narrator.say(f"steady state not met, nothing is injected: {'; '.join(unmet)}")
+        return False
+
+    def _hurt(self, step: FaultStep) -> None:
+        """One fault step: its faults side by side, each in its own thread; the phase lasts from proof to proof."""
+        self.narrator.phase(f"fault:{step.name}")
+        injections = [self._injection(timed.name, timed.fault) for timed in step.faults]
+        threads = [
+            threading.Thread(target=self._inject_after, args=(timed.after, injection), name=timed.name)
+            for timed, injection in zip(step.faults, injections, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        self._pump_until(lambda: not any(thread.is_alive() for thread in threads))
+        for injection in injections:
+            self.shard.add(injection.span())
+        proven = all(injection.verified_ns for injection in injections)
+        begins = [injection.verified_ns or injection.injected_ns for injection in injections]
+        ends = [injection.healed_ns or injection.heal_began_ns for injection in injections]
+        self.shard.add(Phase(f"fault:{step.name}", "fault", min(filter(None, begins), default=0) or min(ends), max(ends), judged=proven))
+
+    def _inject_after(self, seconds: float, injection: Injection) -> None:
+        if self.stop.wait(seconds):
+            return
+        self._active[injection.name] = injection
+        injection.run()
+        del self._active[injection.name]
+
+    def _injection(self, name: str, fault: object) -> Injection:
+        scene = ClusterScene(self.cluster, self.system, self.plan.seed, name)
+        return Injection(name, fault, scene, self.cluster, self.stop, self.narrator.say)  # type: ignore[arg-type]
+
+    def _burst(self, step: Burst) -> None:
+        with self._phase(f"burst:{step.name}", "burst"):
+            self.load.begin_burst(step.name)
+            self._pump(step.for_)
+            self.load.end_burst(step.name)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _drain(self) -> None:
+        """No more arrivals; a last write that every watch must reach; then everything is flushed."""
+        with self._phase("drain", "drain", judged=False):
+            deadline = time.monotonic() + self.plan.drain
+            if not self.load.poll():
+                self.load.stop_arrivals()
+                self._mark("load_stopped")
+            revision = self._final_marker(deadline)
+            while not self._caught_up(revision) and time.monotonic() < deadline and not self.load.poll():
+                self._show()
+                time.sleep(_PUMP_EVERY_S)
+            for member in self.observer.wait_audits(revision, max(1.0, deadline - time.monotonic())):
+                self.outcome.notes.append(f"the audit watcher of {member} did not reach revision {revision} before the drain deadline")
+            self._mark("drained")
+            self.load.finish(_FINISH_S)
+
+    def _final_marker(self, deadline: float) -> int:
+        """The last write, tried at each member in turn; 0 when no member acknowledged it in time."""
+        while time.monotonic() < deadline:
+            for member, endpoint in self.cluster.direct_endpoints().items():
+                revision = self.system.put(endpoint, f"{self.prefix}marker", "final", _MARKER_ATTEMPT_S)
+                if revision:
+                    self.shard.add(Mark("final_marker", time.monotonic_ns(), "acknowledged", revision, member))
+                    return revision
+        self.shard.add(Mark("final_marker", time.monotonic_ns(), "no member acknowledged it"))
+        return 0
+
+    def _caught_up(self, revision: int) -> bool:
+        sample = self.load.latest()
+        if sample is None:
+            return False
+        return not sample.in_flight and (not sample.watches_open or sample.watch_reached >= revision)
+
+    def _close(self) -> None:
+        self.load.kill()
+        self.observer.close()
+        self.shard.close()
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def _phase(self, name: str, kind: PhaseKind, *, judged: bool = True) -> Iterator[None]:
+        self.narrator.phase(name)
+        self._begun_ns = begins_ns = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.shard.add(Phase(name, kind, begins_ns, time.monotonic_ns(), judged))
+
+    def _pump(self, seconds: float) -> None:
+        """Let the run go on for a while."""
+        until = time.monotonic() + seconds
+        self._pump_until(lambda: bool(self.stop) or time.monotonic() >= until)
+
+    def _pump_until(self, over: Callable[[], bool]) -> None:
+        while not over():
+            if reason := self.load.poll():
+                self._lost_worker(reason)
+            self._show()
+            time.sleep(_PUMP_EVERY_S)
+
+    def _lost_worker(self, reason: str) -> None:
+        if not self.stop.failure:
+            self._mark("worker_lost", detail=reason)
+            self.stop.fail(str(LoadError(f"the load worker died: {reason}")))
+
+    def _show(self) -> None:
+        sample = self.load.latest()
+        if sample and sample.at_ns != self._shown_ns:
+            self._shown_ns = sample.at_ns
+            self.narrator.second(sample, self.observer.leader, tuple(self._active))
+
+    def _mark(self, kind: str, detail: str = "") -> None:
+        self.shard.add(Mark(kind, time.monotonic_ns(), detail))

@@ -1,0 +1,44 @@
+"""What one fault sees of the cluster, with a source of choices that depends on the seed and the fault's name alone."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from random import Random
+
+from chaoskit.contracts import Cluster, LinkProbe, MemberProcess, MemberStatus, System
+from chaoskit.errors import FaultNotProven
+from chaoskit.topology import Link, majority
+
+_LEADER_WAIT_S = 5.0
+
+
+class ClusterScene:
+    """contracts.Scene over a running cluster."""
+
+    def __init__(self, cluster: Cluster, system: System, seed: int, fault: str) -> None:
+        self.members = cluster.members
+        self.rng = Random(f"{seed}:{fault}")
+        self._cluster = cluster
+        self._system = system
+
+    def leader(self) -> str:
+        deadline = time.monotonic() + _LEADER_WAIT_S
+        while True:
+            named = Counter(status.leader for member in self.members if (status := self.status(member)))
+            leader, votes = named.most_common(1)[0] if named else ("", 0)
+            if leader and votes >= majority(len(self.members)):
+                return leader
+            if time.monotonic() > deadline:
+                seen = ", ".join(f"{name or 'nobody'} by {count}" for name, count in named.items()) or "no member answers"
+                raise FaultNotProven(f"no leader that a majority names within {_LEADER_WAIT_S:.0f} s: {seen}")
+            time.sleep(0.05)
+
+    def status(self, member: str, timeout_s: float = 0.5) -> MemberStatus | None:
+        return self._system.status(self._cluster.direct_endpoints()[member], timeout_s)
+
+    def process(self, member: str) -> MemberProcess:
+        return self._cluster.process(member)
+
+    def probe(self, link: Link, timeout_s: float = 0.5, padding: int = 0) -> LinkProbe:
+        return self._cluster.probe(link, timeout_s, padding)

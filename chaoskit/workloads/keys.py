@@ -1,0 +1,15 @@
+"""Names of the keys that workloads write, all below the run's prefix."""
+
+from __future__ import annotations
+
+KEYS_LIMIT = 1_000_000  # names have six digits, so that they sort as their numbers do
+
+
+def put_key(prefix: str, number: int) -> str:
+    return f"{prefix}put/{number:06d}"
+
+
+def put_range(prefix: str, first: int, behind: int, keys: int) -> tuple[str, str]:
+    """Key and range end of the put keys from `first` to before `behind`, of `keys` in all."""
+    end = f"{prefix}put0" if behind >= keys else put_key(prefix, behind)  # "0" follows "/"
+    return put_key(prefix, first), end

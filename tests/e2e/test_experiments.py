@@ -1,0 +1,85 @@
+"""The packaged experiments keep the expectation that each states in its own comment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.chaoskit_process import broken, phase, run_json
+
+pytestmark = pytest.mark.e2e
+
+
+def test_baseline_passes_on_a_healthy_cluster(tmp_path: Path) -> None:
+    run = run_json("baseline", cwd=tmp_path)
+    assert (run.code, broken(run.results)) == (0, []), run.err
+    assert run.results["watch"]["silent_loss"] == run.results["watch"]["client_loss"] == 0
+    assert run.results["watch"]["delivered"] == run.results["watch"]["expected"] > 0
+
+
+def test_partition_shows_an_outage_a_recovery_and_no_lost_event(tmp_path: Path) -> None:
+    run = run_json("partition", cwd=tmp_path)
+    results = run.results
+    assert (run.code, broken(results)) == (0, []), run.err
+    partition, kill = results["faults"]
+    assert (partition["kind"], kill["kind"]) == ("partition", "kill")
+    for fault in (partition, kill):
+        assert fault["injected_at"] < fault["verified_at"] < fault["heal_began_at"] < fault["healed_at"]
+    assert not partition["old_leader_wrote"]
+    assert 0.3 < results["write_gap_s"] < 5
+    assert results["leader_changes"] >= 1
+    assert phase(results, "fault:partition")["ops"]["put"]["unknown"] > 0
+    assert results["watch"]["silent_loss"] == 0
+    assert all(recovery["seconds"] is not None for recovery in results["recovery"])
+
+
+def test_leader_kill_elects_another_leader_and_recovers(tmp_path: Path) -> None:
+    run = run_json("leader-kill", cwd=tmp_path)
+    assert (run.code, broken(run.results)) == (0, []), run.err
+    assert run.results["leader_changes"] >= 1
+    (killed,) = run.results["faults"][0]["targets"]
+    assert next(member for member in run.results["members"] if member["name"] == killed)["down_s"] > 1
+
+
+def test_naive_watchers_lose_events_in_the_gap_and_it_is_told_apart_from_the_server(tmp_path: Path) -> None:
+    run = run_json("watch-reconnect", cwd=tmp_path)
+    watch = run.results["watch"]
+    assert run.code == 0, run.err
+    assert watch["client_loss"] > 0
+    assert watch["silent_loss"] == watch["declared_loss"] == 0
+    assert sum(watch["reconnects"].values()) > 0
+
+
+def test_resuming_watchers_lose_nothing_in_the_same_gap(tmp_path: Path) -> None:
+    run = run_json("watch-reconnect", "--var", "RECONNECT=resume", cwd=tmp_path)
+    watch = run.results["watch"]
+    assert watch["client_loss"] == watch["silent_loss"] == watch["declared_loss"] == 0
+    assert sum(watch["reconnects"].values()) > 0
+
+
+def test_a_slow_follower_does_not_slow_the_majority(tmp_path: Path) -> None:
+    run = run_json("slow-follower", cwd=tmp_path)
+    assert (run.code, broken(run.results)) == (0, []), run.err
+    assert run.results["leader_changes"] == 0
+
+
+def test_a_paused_leader_is_judged_by_its_leases_alone(tmp_path: Path) -> None:
+    """The resumed old leader revokes fresh leases in about half of the attempts: counted and explained, or absent."""
+    run = run_json("pause-leader", cwd=tmp_path)
+    results = run.results
+    early = results["lease"]["early_expiry"]
+    assert run.code == (1 if early else 0), broken(results)
+    assert len(results["lease"]["early"]) == min(early, 20)
+    assert all("resumed" in sentence for sentence in results["lease"]["early"])
+    assert all("early" in sentence.lower() for sentence in broken(results))
+
+
+def test_a_lease_storm_expires_all_its_leases_and_shows_its_cost(tmp_path: Path) -> None:
+    run = run_json("lease-storm", cwd=tmp_path)
+    results = run.results
+    assert (run.code, broken(results)) == (0, []), run.err
+    bursts = [phase for phase in results["phases"] if phase["kind"] == "burst"]
+    assert len(bursts) == 2
+    assert all(burst["ops"]["put"]["response_ms"]["p99"] > 0 for burst in bursts)
+    assert results["lease"]["expired_as_asked"] > 100
