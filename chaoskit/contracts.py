@@ -464,12 +464,14 @@ class Checker(Protocol):
 
     name: str
 
-    def check(self, history: History, figures: Figures, promises: Promises) -> Sequence[Finding]: ...
+    def check(self, history: History, figures: Figures, promises: Promises, /) -> Sequence[Finding]: ...
 
 
 class Reporter(Protocol):
-    """One format = one file in reporters/. Writes below the run directory and returns what it wrote."""
+    """One format = one file in reporters/: results in, text out. `reporters.write_all` puts it into the run directory."""
 
-    name: str
+    name: str  # as in `chaoskit report RUN --format NAME`
+    file: str  # its name in the run directory
 
-    def write(self, results: Results, run_dir: Path) -> Path: ...
+    def render(self, results: Results) -> str:
+        """Pure. The results are safe to print: secrets are masked, control characters are visible escapes."""

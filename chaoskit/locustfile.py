@@ -28,6 +28,6 @@ die_with_parent()
 _order = LoadOrder.read(Path(os.environ[ORDER_VARIABLE]))
 _channel = socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE]))
 _channel.set_inheritable(False)
-_worker = LoadWorker(_order, _make, CLIENTS[_order.client], _channel)
+_worker = LoadWorker(_order, _make, CLIENTS[_order.client](), _channel)
 locust.events.init.add_listener(_worker.attach)
 globals().update(_worker.user_classes())  # Locust runs the User classes that it finds in this module

@@ -111,6 +111,7 @@ class RecoveryFigures(_Part, frozen=True, kw_only=True):
     seconds: float | None  # from verified until recovered; None: never
     seconds_since_heal: float | None
     never_recovered_after_s: float | None = None  # how long was waited when it never did
+    never_since_heal_after_s: float | None = None  # the same, counted from the heal
     goodput_lowest_per_s: float | None = None
     leader_changes: int = 0
 
@@ -161,6 +162,15 @@ class Second(_Part, frozen=True, kw_only=True):
     leader: str
 
 
+class Event(_Part, frozen=True, kw_only=True):
+    """A moment of the run worth a line: a phase, a fault's step, a member's state, a mark. One line of events.jsonl."""
+
+    at_s: float  # since the first phase began
+    kind: str  # "phase_began", "fault_verified", "member_state", … or a kind of history.records.MARKS
+    subject: str = ""  # phase, fault or member
+    detail: str = ""
+
+
 class Figures(_Part, frozen=True, kw_only=True):
     """Everything that is computed from the history alone."""
 
@@ -179,6 +189,7 @@ class Figures(_Part, frozen=True, kw_only=True):
     generator: GeneratorFigures
     timeline: tuple[Second, ...]
     log: LogFigures = LogFigures()
+    events: tuple[Event, ...] = ()
 
 
 class Results(Figures, frozen=True, kw_only=True):

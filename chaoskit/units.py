@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, GetCoreSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic_core import core_schema
 
 _DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SIZE_UNITS = {"B": 1, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
@@ -126,15 +128,24 @@ def _quantity(parse: Callable[[str], float | int], show: Callable[[Any], str], e
     )
 
 
-def within(low: str, high: str, parse: Callable[[str], float | int]) -> AfterValidator:
-    """`Annotated[Duration, within("100ms", "1h", parse_duration)]`: both ends are allowed, the message has units."""
+@dataclass(frozen=True, slots=True)
+class within:  # noqa: N801  reads as a word: `Annotated[Duration, within("100ms", "1h", parse_duration)]`
+    """Bounds of a quantity, both ends allowed; the message has units."""
 
-    def validate(value: float | int) -> float | int:
-        if not parse(low) <= value <= parse(high):
-            raise ValueError(f"must be from {low} to {high}")
+    low: str
+    high: str
+    parse: Callable[[str], float | int]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        schema = handler(source)
+        # The quantity's own spelling has to stand outside, or JSON Schema shows defaults as bare numbers.
+        spelling = schema.get("serialization")
+        return core_schema.no_info_after_validator_function(self._check, schema, serialization=spelling)
+
+    def _check(self, value: float | int) -> float | int:
+        if not self.parse(self.low) <= value <= self.parse(self.high):
+            raise ValueError(f"must be from {self.low} to {self.high}")
         return value
-
-    return AfterValidator(validate)
 
 
 Duration = Annotated[float, *_quantity(parse_duration, show_duration, "10s")]

@@ -13,7 +13,7 @@ import typer
 from chaoskit.cli.live import narrator
 from chaoskit.cli.options import Backend, Overrides, Seed, Variables, read_plan
 from chaoskit.cli.show import show_results
-from chaoskit.experiment.plan import Plan
+from chaoskit.experiment.plan import FaultStep, Plan
 from chaoskit.results import Results
 from chaoskit.runner import environment
 from chaoskit.runner.conclude import conclude
@@ -43,7 +43,7 @@ def run(
     codes = []
     with stop.on_signals():
         for plan in plans:
-            if stop:
+            if stop.requested:
                 break
             results, rundir = _run_one(plan, out, quiet, stop)
             codes.append(results.exit_code)
@@ -63,7 +63,11 @@ def _run_one(plan: Plan, out: Path, quiet: bool, stop: Stop) -> tuple[Results, R
         started_at=now.isoformat(timespec="seconds"),
         seed=plan.seed,
         environment=environment.describe(rundir.path) | {"etcd": plan.cluster.version, "backend": plan.cluster.backend},
-        planned_faults=plan.fault_names(),
+        planned_faults=_fault_names(plan),
     )
     outcome = carry_out(plan, rundir, run_id, narrator(quiet, sys.stderr), stop, binaries={})
     return conclude(plan.promises(), rundir, identity, outcome), rundir
+
+
+def _fault_names(plan: Plan) -> tuple[str, ...]:
+    return tuple(timed.name for step in plan.method if isinstance(step, FaultStep) for timed in step.faults)

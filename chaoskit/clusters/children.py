@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -30,18 +30,17 @@ class Child:
 
     def __init__(self, popen: subprocess.Popen[bytes], identity: Identity, log: Path) -> None:
         self._popen = popen
-        self._identity = identity
+        self.identity = identity
         self._log = log
 
     @property
     def pid(self) -> int:
-        return self._identity.pid
+        return self.identity.pid
 
     def state(self) -> Literal["running", "paused", "down"]:
         if self._popen.poll() is not None:
             return "down"
-        letter = self._identity.state()
-        return "down" if letter is None else "paused" if letter in "Tt" else "running"
+        return "paused" if self.identity.state() in ("T", "t") else "running"
 
     def signal(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)  # sends nothing when it has ended
@@ -67,12 +66,13 @@ class Child:
 
 
 class Spawner:
-    """Starts children of one run."""
+    """Starts children of one run, and tells `started` of each."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, started: Callable[[str, Identity], None]) -> None:
         # Nothing of our own environment: *_proxy would send nN.chaoskit to a proxy, ETCD_* are flags to etcd. Go's own
         # resolver reads /etc/hosts; another one might ask a name cache that lives outside of the member's mounts.
         self._environment = {"PATH": os.defpath, "GODEBUG": "netdns=go", **markers(run_id)}
+        self._started = started
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chaoskit-spawner")
         self._children: list[Child] = []  # also those whose starter was interrupted and does not know them
 
@@ -95,6 +95,7 @@ class Spawner:
 
     def _start(self, argv: Sequence[str], log: Path, hosts: Path | None, environment: Mapping[str, str]) -> Child:
         child = _launch(argv, log, hosts, environment)
+        self._started(log.stem, child.identity)
         self._children = [*(old for old in self._children if old.state() != "down"), child]
         return child
 

@@ -30,13 +30,16 @@ _DYING_S = 2.0  # what the kernel may need to end a killed process on a busy mac
 
 
 class Journal:
-    """`journal.jsonl`: whose run directory this is, and every harm before it is done and after it is undone."""
+    """`journal.jsonl`: whose run directory this is, its processes, each harm before it is done and after it is undone."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / "journal.jsonl"
 
     def begin(self, run_id: str) -> None:
         self._append(run=run_id, owner=str(own_identity()))
+
+    def started(self, program: str, identity: Identity) -> None:
+        self._append(started=program, identity=str(identity))
 
     def inflicting(self, holder: str, harm: Harm) -> None:
         self._append(inflict=holder, harm=describe(harm))
@@ -49,11 +52,18 @@ class Journal:
 
     def belongs_to(self, run_id: str) -> bool:
         """Whether this run has written here."""
+        return any(entry.get("run") == run_id for entry in self._entries())
+
+    def processes(self) -> list[Identity]:
+        """Every process that was started, dead or alive."""
+        parsed = (Identity.parse(entry.get("identity", "")) for entry in self._entries())
+        return [identity for identity in parsed if identity is not None]
+
+    def _entries(self) -> list[dict[str, str]]:
         try:
-            lines = self._path.read_text(errors="replace").splitlines()
+            return [_object(line) for line in self._path.read_text(errors="replace").splitlines()]
         except OSError:
-            return False
-        return any(_object(line).get("run") == run_id for line in lines)
+            return []
 
     def _append(self, **entry: object) -> None:
         line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}) + "\n"

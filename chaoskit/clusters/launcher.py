@@ -14,7 +14,7 @@ import os
 import sys
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
-_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MS_BIND, MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -23,8 +23,8 @@ def main(parent: int, report: int, hosts: str, argv: list[str]) -> None:
     fcntl.fcntl(report, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     try:
         if hosts:
-            _own_mounts()
-            _mount(hosts, "/etc/hosts", _MS_BIND)
+            own_mounts()
+            mount(hosts, "/etc/hosts", MS_BIND)
         # after the namespaces, because a change of credentials makes the kernel forget the signal
         _check(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "prctl")
         if os.getppid() != parent:
@@ -35,7 +35,7 @@ def main(parent: int, report: int, hosts: str, argv: list[str]) -> None:
         sys.exit(1)
 
 
-def _own_mounts() -> None:
+def own_mounts() -> None:
     """A mount namespace of our own: directly as root, through a user namespace as anybody else."""
     if os.geteuid() != 0 or _libc.unshare(_CLONE_NEWNS) != 0:  # root in a container may not either
         user, group = os.geteuid(), os.getegid()
@@ -43,10 +43,10 @@ def _own_mounts() -> None:
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{user} {user} 1")
         _write("/proc/self/gid_map", f"{group} {group} 1")
-    _mount("none", "/", _MS_REC | _MS_PRIVATE)
+    mount("none", "/", MS_REC | _MS_PRIVATE)
 
 
-def _mount(source: str, target: str, flags: int) -> None:
+def mount(source: str, target: str, flags: int) -> None:
     result = _libc.mount(source.encode(), target.encode(), None, ctypes.c_ulong(flags), None)
     _check(result, f"mount on {target}")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from chaoskit.clusters import journal
 from chaoskit.clusters.journal import REMOVABLE, Journal, RunEntry
-from chaoskit.clusters.procfs import MarkedProcess, marked_processes
+from chaoskit.clusters.procfs import Identity, MarkedProcess, marked_processes
 from chaoskit.contracts import Say
 from chaoskit.errors import HealFailed
 
@@ -43,17 +43,22 @@ def _sweep(state: Path, backend: str) -> Iterator[str]:
 
 def _kill_orphans() -> Iterator[str]:
     orphans = [process for process in marked_processes() if not process.owner.alive]
-    killed = [orphan for orphan in orphans if _kill(orphan)]
-    deadline = time.monotonic() + _GONE_DEADLINE_S
-    for orphan in killed:
-        while orphan.identity.alive:
-            if time.monotonic() > deadline:
-                raise HealFailed(
-                    f"{_show(orphan)} is still there {_GONE_DEADLINE_S:g} s after SIGKILL; "
-                    f"when the machine is calmer run `chaoskit clean` again"
-                )
-            time.sleep(0.01)
+    for orphan in [orphan for orphan in orphans if _kill(orphan)]:
+        if not _gone(orphan.identity):
+            raise HealFailed(
+                f"{_show(orphan)} is still there {_GONE_DEADLINE_S:g} s after SIGKILL; "
+                f"when the machine is calmer run `chaoskit clean` again"
+            )
         yield f"killed {_show(orphan)}"
+
+
+def _gone(identity: Identity) -> bool:
+    deadline = time.monotonic() + _GONE_DEADLINE_S
+    while identity.alive:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def _kill(orphan: MarkedProcess) -> bool:
@@ -78,6 +83,9 @@ def _clear(entry: RunEntry) -> list[str]:
     kept = Journal(run_dir)
     if not kept.belongs_to(entry.run_id):  # it died before it made anything there, or somebody has moved it away
         return [f"forgot run {entry.run_id}: nothing of it is in {run_dir}"]
+    # a process that the kernel is just ending has lost its environment, but not yet its sockets and its last write
+    for identity in kept.processes():
+        _gone(identity)
     done = [f"removed {folder}" for folder in _remove(run_dir)]
     kept.swept(entry.run_id, done)
     return [*done, f"swept run {entry.run_id}"]

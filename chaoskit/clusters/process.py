@@ -100,7 +100,7 @@ class ProcessCluster:
         self._block = reservation.block
         self._undo.callback(reservation.close)
         self._make_folders()
-        self._spawner = Spawner(wish.run_id)
+        self._spawner = Spawner(wish.run_id, self._journal.started)
         self._undo.callback(self._spawner.close)
         self._start_proxies(proxy)
         self._start_members(server)

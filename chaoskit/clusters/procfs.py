@@ -9,7 +9,18 @@ from pathlib import Path
 
 RUN_MARKER = "CHAOSKIT_RUN"
 OWNER_MARKER = "CHAOSKIT_OWNER"
-_GONE = frozenset("ZX")  # a zombie runs nothing and holds nothing; in a container nobody may ever reap it
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    state: str
+    threads: int
+    start_ticks: int
+
+    @property
+    def gone(self) -> bool:
+        """A zombie holds nothing any more, and in a container nobody may ever reap it. Its threads may outlive it."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class Identity:
     def state(self) -> str | None:
         """The state letter of /proc, `T` for stopped; None when it does not run any more."""
         found = _stat(self.pid)
-        return None if found is None or found[1] != self.start_ticks or found[0] in _GONE else found[0]
+        return None if found is None or found.start_ticks != self.start_ticks or found.gone else found.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,7 @@ class MarkedProcess:
 def identify(pid: int) -> Identity | None:
     """Who has this pid now; None when nobody."""
     found = _stat(pid)
-    return None if found is None else Identity(pid, found[1])
+    return None if found is None else Identity(pid, found.start_ticks)
 
 
 def own_identity() -> Identity:
@@ -93,10 +104,10 @@ def _marked(pid: int) -> MarkedProcess | None:
     return MarkedProcess(identity, name, run_id, owner) if run_id and owner else None
 
 
-def _stat(pid: int) -> tuple[str, int] | None:
-    """State and start time (proc(5), fields 3 and 22); the name before them may hold spaces and brackets."""
+def _stat(pid: int) -> _Stat | None:
+    """Fields 3, 20 and 22 of proc(5); the name before them may hold spaces and brackets."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return fields[0], int(fields[19])
+    return _Stat(fields[0], int(fields[17]), int(fields[19]))

@@ -32,7 +32,7 @@ class Bed:
         return fault.impossible(self.members) if self.members else None
 
     def _capabilities(self) -> frozenset[Capability]:
-        return BACKENDS[self.backend].capabilities if self.backend else frozenset()
+        return BACKENDS[self.backend]().capabilities if self.backend else frozenset()
 
 
 def bed_of(values: Plain) -> Bed:

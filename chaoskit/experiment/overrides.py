@@ -41,7 +41,7 @@ def _set(document: Document, path: Path, value: Tree, place: Place) -> None:
         around = _inside(around, part)
     last = path[-1]
     _inside(around, last)
-    around[last] = value  # type: ignore[index,call-overload]  # _inside has checked that the part fits
+    around[last] = value  # type: ignore[index]  # _inside has checked that the part fits
     for inner in [known for known in document.places if known[: len(path)] == path]:
         del document.places[inner]
     document.places[path] = place

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from chaoskit.errors import InvalidExperiment, Problem
 from chaoskit.experiment.bed import bed_of
-from chaoskit.experiment.document import MAX_BYTES, parse
+from chaoskit.experiment.document import MAX_BYTES, Document, parse
 from chaoskit.experiment.find import find_experiment
 from chaoskit.experiment.model import Experiment
 from chaoskit.experiment.overrides import override
 from chaoskit.experiment.plan import Plan, resolve
 from chaoskit.experiment.problems import problems_of
+from chaoskit.experiment.promises import unkeepable
 from chaoskit.experiment.variables import substitute
 
 _NOTHING: Mapping[str, str] = {}
@@ -25,14 +26,8 @@ def read_experiment(
     given: str, *, variables: Mapping[str, str] = _NOTHING, overrides: Mapping[str, str] = _NOTHING
 ) -> Experiment:
     """The experiment in a file, or the packaged one of that name. Raises InvalidExperiment with all its mistakes."""
-    path = find_experiment(given)
-    document = parse(_content(path), str(path))
-    override(document, overrides)
-    values = substitute(document, variables, os.environ)
-    try:
-        return Experiment.model_validate(values, context=bed_of(values))
-    except ValidationError as error:
-        raise InvalidExperiment(problems_of(error, document)) from None
+    experiment, _ = _read(find_experiment(given), variables, overrides)
+    return experiment
 
 
 def make_plan(
@@ -46,8 +41,22 @@ def make_plan(
     """The experiment with every default filled in; `seed` and `backend` win over what it says."""
     if backend is not None:
         overrides = {**overrides, "cluster.backend": backend}
-    experiment = read_experiment(given, variables=variables, overrides=overrides)
-    return resolve(experiment, name=find_experiment(given).stem, source=str(find_experiment(given)), seed=seed)
+    path = find_experiment(given)
+    experiment, document = _read(path, variables, overrides)
+    plan = resolve(experiment, name=path.stem, source=str(path), seed=seed)
+    if problems := unkeepable(plan, document):
+        raise InvalidExperiment(problems)
+    return plan
+
+
+def _read(path: Path, variables: Mapping[str, str], overrides: Mapping[str, str]) -> tuple[Experiment, Document]:
+    document = parse(_content(path), str(path))
+    override(document, overrides)
+    values = substitute(document, variables, os.environ)
+    try:
+        return Experiment.model_validate(values, context=bed_of(values)), document
+    except ValidationError as error:
+        raise InvalidExperiment(problems_of(error, document)) from None
 
 
 def _content(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""What a method is made of, as YAML: wait, fault, parallel, burst. There is one kind of step for each fault and workload.
+"""What a method is made of, as YAML: wait, fault, parallel, burst. One kind of step for each fault and workload.
 
 A fault's step has the fault's own keys and the keys of its place in the method, so the models are put together from the
 tables; that is also what gives `chaoskit schema` one variant for each fault.
@@ -6,7 +6,7 @@ tables; that is also what gives `chaoskit schema` one variant for each fault.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, Union, cast
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, create_model, model_validator
 
@@ -23,7 +23,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9 _.+-]{0,39}$")]
 Hours = within("100ms", "24h", parse_duration)
 
 
-class WaitStep(Spec):
+class WaitItem(Spec):
     """Let load run. Before the first fault this is the baseline, after a fault or burst it is its recovery."""
 
     wait: Annotated[Duration, Hours]
@@ -45,7 +45,7 @@ class _Injected(Spec):
         return self
 
 
-class FaultStep(_Injected):
+class FaultItem(_Injected):
     """Do one fault, prove it, hold it for its time, undo it, prove that."""
 
     every: Annotated[Duration, Hours] | None = None
@@ -62,14 +62,14 @@ class FaultStep(_Injected):
         return self
 
 
-class ParallelItem(_Injected):
+class OverlappingFault(_Injected):
     """One of several faults that overlap."""
 
     after: Annotated[Duration, within("0s", "24h", parse_duration)] = 0.0
     """How long after the step's beginning."""
 
 
-class BurstStep(Spec):
+class BurstItem(Spec):
     """Run one more workload for a while, on top of the load."""
 
     burst: str
@@ -87,15 +87,15 @@ def _variants(base: type[Spec], key: str, table: dict[str, Any]) -> dict[str, ty
             f"{entry.__name__}{base.__name__}",
             __base__=(base, entry),
             __doc__=entry.__doc__,
-            **{key: (Literal[kind], ...)},
+            **{key: (Literal[kind], ...)},  # type: ignore[call-overload]  # the choice comes from the table
         )
         for kind, entry in table.items()
     }
 
 
-FAULT_STEPS = _variants(FaultStep, "fault", FAULTS)
-PARALLEL_ITEMS = _variants(ParallelItem, "fault", FAULTS)
-BURST_STEPS = _variants(BurstStep, "burst", WORKLOADS)
+FAULT_ITEMS = _variants(FaultItem, "fault", FAULTS)
+OVERLAPPING_FAULTS = _variants(OverlappingFault, "fault", FAULTS)
+BURST_ITEMS = _variants(BurstItem, "burst", WORKLOADS)
 
 
 def _tag(value: Any) -> str | None:
@@ -113,22 +113,20 @@ def _one_of(models: dict[str, type[Spec]]) -> Any:
 
 
 def _union(types: tuple[Any, ...]) -> Any:
-    from typing import Union  # noqa: PLC0415, UP007
-
     return Union[types]  # noqa: UP007  the members come from the tables
 
 
-class ParallelStep(Spec):
+class ParallelItem(Spec):
     """Several faults that overlap; the step lasts until the last of them is undone."""
 
-    parallel: tuple[_one_of(PARALLEL_ITEMS), ...] = Field(min_length=2, max_length=10)  # type: ignore[valid-type]
+    parallel: tuple[_one_of(OVERLAPPING_FAULTS), ...] = Field(min_length=2, max_length=10)  # type: ignore[valid-type]
     """The faults, each with an `after` of its own."""
     name: Name | None = None
     """How phases and reports call it; the faults' kinds with + if it is not given."""
 
 
-STEPS: dict[str, type[Spec]] = {"wait step": WaitStep, "parallel step": ParallelStep, **FAULT_STEPS, **BURST_STEPS}
-Step = _one_of(STEPS)
+ITEMS: dict[str, type[Spec]] = {"wait step": WaitItem, "parallel step": ParallelItem, **FAULT_ITEMS, **BURST_ITEMS}
+Step = _one_of(ITEMS)
 
 
 def fault_of(step: _Injected) -> Fault:
@@ -136,7 +134,7 @@ def fault_of(step: _Injected) -> Fault:
     return cast(Fault, _part(FAULTS[step.fault], step))
 
 
-def workload_of(step: BurstStep) -> Workload:
+def workload_of(step: BurstItem) -> Workload:
     """The workload alone."""
     return cast(Workload, _part(WORKLOADS[step.burst], step))
 
@@ -145,4 +143,18 @@ def _part(kind: Any, whole: Spec) -> Spec:
     """What of the whole belongs to this kind; it has been validated as a part of the whole."""
     assert issubclass(kind, Spec)
     given = {name: getattr(whole, name) for name in kind.model_fields if name in whole.model_fields_set}
-    return kind.model_construct(**given)
+    return cast(Spec, kind.model_construct(**given))
+
+
+def seconds_of(step: Spec) -> float:
+    """How long a step lasts, proofs not counted."""
+    match step:
+        case WaitItem():
+            return step.wait
+        case ParallelItem():
+            return max(float(item.after + item.for_) for item in step.parallel)
+        case FaultItem():
+            return ((step.times or 1) - 1) * (step.every or 0.0) + cast(Fault, step).for_
+        case BurstItem():
+            return step.for_
+    raise AssertionError(f"{type(step).__name__} is no step")

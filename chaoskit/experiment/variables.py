@@ -1,7 +1,7 @@
 """`${NAME}` and `${NAME:-default}` in values, resolved after YAML is parsed: a value can never become structure.
 
-A name is looked up in `--var NAME=value`, then in the environment as CHAOSKIT_VAR_NAME, then the default holds. The prefix is
-there because NAME, VERSION and the like are set on many machines for other purposes.
+A name is looked up in `--var NAME=value`, then in the environment as CHAOSKIT_VAR_NAME, then the default holds. The
+prefix is there because NAME, VERSION and the like are set on many machines for other purposes.
 """
 
 from __future__ import annotations

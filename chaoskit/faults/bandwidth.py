@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from chaoskit.contracts import Capability, Harm, Scene, Toxic
 from chaoskit.faults import proof
-from chaoskit.faults.slow_links import On, impossible_links_of, links_of, slowed
+from chaoskit.faults.slow_links import On, impossible_links_of, links_of, one_way_only, slowed
 from chaoskit.faults.targets import For, NamedLink, Target
 from chaoskit.spec import Spec
 from chaoskit.units import SizeRate, parse_size_rate, within
@@ -30,10 +30,11 @@ class Bandwidth(Spec):
 
     rate: Annotated[SizeRate, within("1KB/s", "10MB/s", parse_size_rate)]
     """Bytes per second, rounded down to whole KB (1000 B)."""
-    on: On = "peer"
-    """peer: between the targets and all other members, both ways. client: between clients and the targets."""
-    target: Target = "all"
-    """Whose links."""
+    on: On | None = None
+    """peer: between the targets and all other members, both ways; so it is unless said. client: between clients and
+    the targets."""
+    target: Target | None = None
+    """Whose links; all members' unless said."""
     links: tuple[NamedLink, ...] | None = Field(None, min_length=1, max_length=100)
     """Single links instead of on and target: [n1->n2, client->n1]."""
     for_: For
@@ -41,8 +42,7 @@ class Bandwidth(Spec):
 
     @model_validator(mode="after")
     def _one_way_only(self) -> Self:
-        if self.links is not None and self.model_fields_set & {"on", "target"}:
-            raise ValueError("give either links, or on and target")
+        one_way_only(self.on, self.target, self.links)
         return self
 
     def impossible(self, members: Sequence[str]) -> str | None:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from chaoskit.contracts import Capability, Harm, Scene, Toxic
 from chaoskit.faults import proof
-from chaoskit.faults.slow_links import On, impossible_links_of, links_of, slowed
+from chaoskit.faults.slow_links import On, impossible_links_of, links_of, one_way_only, slowed
 from chaoskit.faults.targets import For, NamedLink, Target
 from chaoskit.spec import Spec
 from chaoskit.units import Duration, parse_duration, within
@@ -31,10 +31,11 @@ class Latency(Spec):
     """One way, in whole milliseconds."""
     jitter: Annotated[Duration, within("0ms", "10s", parse_duration)] = 0.0
     """Each chunk is held back by delay ± up to this much, drawn anew by the proxy and not by the seed."""
-    on: On = "peer"
-    """peer: between the targets and all other members, both ways. client: between clients and the targets."""
-    target: Target = "all"
-    """Whose links."""
+    on: On | None = None
+    """peer: between the targets and all other members, both ways; so it is unless said. client: between clients and
+    the targets."""
+    target: Target | None = None
+    """Whose links; all members' unless said."""
     links: tuple[NamedLink, ...] | None = Field(None, min_length=1, max_length=100)
     """Single links instead of on and target: [n1->n2, client->n1]."""
     for_: For
@@ -42,8 +43,7 @@ class Latency(Spec):
 
     @model_validator(mode="after")
     def _provable(self) -> Self:
-        if self.links is not None and self.model_fields_set & {"on", "target"}:
-            raise ValueError("give either links, or on and target")
+        one_way_only(self.on, self.target, self.links)
         if _ms(self.delay) - _ms(self.jitter) < _LEAST_MS:
             raise ValueError(f"delay minus jitter must be at least {_LEAST_MS}ms, or nobody can prove that it bites")
         return self

@@ -12,22 +12,28 @@ from chaoskit.topology import Link, Links, between, client_links
 On = Literal["peer", "client"]
 
 
+def one_way_only(on: On | None, target: Target | None, links: Sequence[Link] | None) -> None:
+    """Links are named one by one, or as all of a kind. Raises ValueError for both."""
+    if links is not None and (on or target):
+        raise ValueError("give either links, or on and target")
+
+
 def impossible_links_of(
-    on: On, target: str | tuple[str, ...], links: Sequence[Link] | None, members: Sequence[str]
+    on: On | None, target: Target | None, links: Sequence[Link] | None, members: Sequence[str]
 ) -> str | None:
     """Why there is no link to slow in such a cluster; None when there is."""
     if links is not None:
         return impossible_links(frozenset(links), members)
-    if on == "peer" and len(members) < 2:
+    if on != "client" and len(members) < 2:
         return "a single member has no peer links; write `on: client`"
-    return impossible_target(target, members)
+    return impossible_target(target or "all", members)
 
 
-def links_of(on: On, target: Target, links: Sequence[Link] | None, scene: Scene) -> Links:
+def links_of(on: On | None, target: Target | None, links: Sequence[Link] | None, scene: Scene) -> Links:
     """The links meant, as the cluster is now: named ones, or all of this kind that touch a target."""
     if links is not None:
         return frozenset(links)
-    chosen = choose(target, scene)
+    chosen = choose(target or "all", scene)
     return client_links(chosen) if on == "client" else between(chosen, scene.members)
 
 

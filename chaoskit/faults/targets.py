@@ -66,7 +66,8 @@ _TARGET_SCHEMA = {
         {"enum": [*TARGETS, *_SPELLINGS]},
         {"type": "string", "pattern": f"^{_MEMBER.pattern}$"},
         {"type": "array", "items": {"type": "string", "pattern": f"^{_MEMBER.pattern}$"}, "minItems": 1},
-    ]
+    ],
+    "examples": ["leader", "n2", ["n1", "n3"]],
 }
 
 Target = Annotated[str | tuple[str, ...], BeforeValidator(read_target), WithJsonSchema(_TARGET_SCHEMA)]

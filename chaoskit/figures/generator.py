@@ -48,7 +48,9 @@ class Generator:
             cpu_mean=fmean(sample.cpu for sample in samples) if samples else None,
             loop_stall_ms=max((sample.loop_stall_ms for sample in samples), default=None),
             rss_bytes=max((sample.rss_bytes for sample in samples), default=None),
-            saturated_phases=tuple(self._phases.segments[index].name for index in judged if self.saturated(index)),
+            saturated_phases=tuple(
+                segment.name for index, segment in self._phases.named if segment.judged and self.saturated(index)
+            ),
         )
 
 

@@ -1,7 +1,7 @@
 """Latency histograms: at most 0.1 % wrong from 1 µs to 60 s, and mergeable.
 
-Recorded in ns, because three digits of a µs-wide bucket are no three digits at 3 µs. Longer values count in the 60 s bucket; the
-maximum is exact at any length.
+Recorded in ns, because a bucket of 1 µs is no three digits at 3 µs. Longer values count in the 60 s bucket; the maximum
+is exact at any length.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Operations by kind and phase: rates, outcomes, latencies.
 
-An operation belongs to the phase in which it was *due*. Percentiles are of acknowledged and unknown operations, and of arrivals that
-were never sent; failed ones stay out, because an error within a millisecond would flatter the percentiles.
+An operation belongs to the phase in which it was *due*. Percentiles are of acknowledged and unknown operations, and of
+arrivals that were never sent; failed ones stay out, because an error within a millisecond would flatter them.
 """
 
 from __future__ import annotations

@@ -1,12 +1,16 @@
 """Which phase a moment belongs to, and seconds since the run began.
 
 Phases do not overlap here: where two do, the one that began later has the moment. Warmup and drain are never judged.
+Time between two judged phases, such as from an injection to its proof, belongs to a nameless segment: it counts in the
+whole run and in no phase.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from chaoskit.figures.histograms import NS_PER_S
 from chaoskit.history import History
@@ -40,6 +44,11 @@ class Phases:
         self._begins = [segment.begins_ns for segment in self.segments]
         self.judged_span = _judged_span(history, self.segments)
 
+    @property
+    def named(self) -> list[tuple[int, Segment]]:
+        """The phases themselves with their indexes, without what lies between them."""
+        return [(index, segment) for index, segment in enumerate(self.segments) if segment.name]
+
     def index_at(self, at_ns: int) -> int:
         """Of the segment that holds this moment, or NOWHERE."""
         index = bisect_right(self._begins, at_ns) - 1
@@ -63,17 +72,21 @@ class Phases:
 
 def _segments(history: History) -> tuple[Segment, ...]:
     phases = sorted(history.phases, key=lambda phase: phase.begins_ns)
-    nexts = [phase.begins_ns for phase in phases[1:]] + [history.ends_ns]
-    return tuple(
-        Segment(
-            phase.name,
-            phase.kind,
-            phase.judged and phase.kind not in ("warmup", "drain"),
-            phase.begins_ns,
-            max(phase.begins_ns, min(phase.ends_ns, following)),
-        )
-        for phase, following in zip(phases, nexts, strict=True)
-    )
+    named: list[Segment] = []
+    for phase, following in zip_longest(phases, phases[1:]):
+        ends_ns = min(phase.ends_ns, following.begins_ns) if following else phase.ends_ns
+        judged = phase.judged and phase.kind not in ("warmup", "drain")
+        named.append(Segment(phase.name, phase.kind, judged, phase.begins_ns, ends_ns))
+    return tuple(_with_fillers(named))
+
+
+def _with_fillers(named: list[Segment]) -> Iterator[Segment]:
+    judged = [segment for segment in named if segment.judged]
+    for before, segment in zip([None, *named], named, strict=False):
+        if before and before.ends_ns < segment.begins_ns:
+            inside = judged and judged[0].begins_ns <= before.begins_ns < judged[-1].begins_ns
+            yield Segment("", "between", bool(inside), before.ends_ns, segment.begins_ns)
+        yield segment
 
 
 def _judged_span(history: History, segments: tuple[Segment, ...]) -> tuple[int, int] | None:

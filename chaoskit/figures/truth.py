@@ -1,7 +1,7 @@
 """The LOG, our ground truth: revision → (key, put value | delete).
 
-Built from the audit watchers of all members, acknowledged writes, and unknown writes that an audit watcher saw. It also says where
-its sources contradict each other, and which revisions nobody can tell anything about: a verdict on those is unknown.
+Built from the audit watchers of all members, acknowledged writes, and unknown writes that an audit watcher saw. It also
+says where its sources contradict each other, and which revisions nobody knows: a verdict on those is unknown.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class Breaches:
 class Truth:
     """The LOG with its holes. `entries` are in the order of (revision, key)."""
 
-    def __init__(self, by_place: dict[tuple[int, str], Entry], holes: list[tuple[int, int]], figures: LogFigures) -> None:
+    def __init__(
+        self, by_place: dict[tuple[int, str], Entry], holes: list[tuple[int, int]], figures: LogFigures
+    ) -> None:
         self._by_place = by_place
         self.entries = [by_place[place] for place in sorted(by_place)]
         self.holes = holes
@@ -150,7 +152,7 @@ def build(history: History) -> Truth:
     _members_agree(log, audited, reached, blind, breaches)
     _acknowledged(writes, log, reached, blind, breaches)
     unknown_applied = _executed(writes, log, breaches)
-    revisions = sorted({revision for revision, _ in log} | {mark.revision for mark in history.marks if mark.revision})
+    revisions = sorted({revision for revision, _ in log})
     holes = list(_holes(revisions, _lowest_needed(history), _highest_observed(history)))
     figures = LogFigures(
         revisions=len(revisions),
@@ -267,7 +269,7 @@ def _acknowledged(
 
 
 def _executed(writes: Sequence[Operation], log: dict[Place, Entry], breaches: Breaches) -> int:
-    """Every value is unique in the run, so each tells which write it came from. Returns unknown writes that happened."""
+    """Every value is unique in the run, so it tells its write. Returns how many unknown writes happened."""
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for entry in log.values():
         if entry.type == "put":
@@ -301,6 +303,7 @@ def _highest_observed(history: History) -> int:
         max((op.revision for op in history.operations), default=0),
         max((event.revision for event in history.watch_events), default=0),
         max((progress.revision for progress in history.watch_progress), default=0),
+        max((mark.revision for mark in history.marks), default=0),
     )
 
 

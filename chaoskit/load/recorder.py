@@ -1,11 +1,12 @@
 """Where every operation and watch message of a worker goes: into its shard and the live counts. Worker side.
 
-Nothing is kept beyond a flush but what is in flight. An operation in flight at a flush is written as such, once, so that
-a killed worker leaves no call unmentioned that was older than one flush.
+Nothing is kept beyond a flush but what is in flight. An operation in flight at a flush is written as such, once, so
+that a killed worker leaves no call unmentioned that was older than one flush.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from itertools import count
 from time import monotonic_ns
@@ -14,6 +15,8 @@ from msgspec.structs import replace
 
 from chaoskit.history import Operation, Outcome, Record, ShardWriter
 from chaoskit.load.live import LiveCounts
+
+_log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -28,6 +31,7 @@ class Recorder:
         self._writer = writer
         self._ended = ended
         self._flushed_ns = 0
+        self._strange: set[str] = set()
 
     def begin(self, op: Operation) -> None:
         self.in_flight[op.number] = op
@@ -41,6 +45,14 @@ class Recorder:
         self.add(ended)
         self.live.operation(ended)
         self._ended(ended)
+
+    def strange(self, error: BaseException) -> str:
+        """What to write of an exception that the client should have translated. Logged at its first coming."""
+        name = type(error).__name__
+        if name not in self._strange:
+            self._strange.add(name)
+            _log.warning("the client raised what it should have translated", exc_info=error)
+        return f"{name}: {error}"
 
     def flush(self) -> None:
         """Write what was recorded, and what is in flight and was not when last flushed."""

@@ -5,7 +5,6 @@ Worker side. Implements `contracts.Session`; workloads see nothing else.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic_ns
@@ -22,8 +21,6 @@ from chaoskit.load.crowd import Crowd
 from chaoskit.load.recorder import Recorder
 from chaoskit.load.schedule import Choices
 from chaoskit.load.watching import Watchers
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +162,7 @@ class ClientSession:
         except CallFailed as failure:
             recorder.end(op, failure.outcome, monotonic_ns(), str(failure))
         except (Exception, gevent.Timeout) as error:
-            recorder.end(op, Outcome.UNKNOWN, monotonic_ns(), f"{type(error).__name__}: {error}")
-            _log.warning("the client raised what it should have translated", exc_info=True)
+            recorder.end(op, Outcome.UNKNOWN, monotonic_ns(), recorder.strange(error))
         except BaseException:  # the greenlet is killed: Locust would count a success here
             recorder.end(op, Outcome.UNKNOWN, monotonic_ns(), op.error)
             raise

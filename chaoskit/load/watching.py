@@ -119,8 +119,8 @@ class Watchers:
             )  # fmt: skip
         except CallFailed as failure:
             _log.info("watch %d could not be opened at %s: %s", watch.number, member, failure)
-        except (Exception, gevent.Timeout):
-            _log.warning("the client raised what it should have translated", exc_info=True)
+        except (Exception, gevent.Timeout) as error:
+            self._recorder.strange(error)
         return None
 
 
@@ -137,8 +137,21 @@ class _Stream:
 
     def opened(self, member: str, created_revision: int) -> None:
         watch = self._watch
-        asked = (member, watch.key, watch.range_end, watch.start_revision)
-        self._recorder.add(WatchOpened(*self._identity, *asked, created_revision, monotonic_ns(), watch.mode))
+        worker, number, attempt = self._identity
+        self._recorder.add(
+            WatchOpened(
+                worker=worker,
+                watch=number,
+                attempt=attempt,
+                member=member,
+                key=watch.key,
+                range_end=watch.range_end,
+                start_revision=watch.start_revision,
+                created_revision=created_revision,
+                at_ns=monotonic_ns(),
+                mode=watch.mode,
+            )
+        )
         watch.open = True
         if watch.start_revision == 0:
             watch.passed = max(watch.passed, created_revision)
@@ -172,7 +185,7 @@ class _Stream:
         response = next(self._responses)
         add, live = self._recorder.add, self._recorder.live
         for revision, kind, key, value in message.events:
-            change = (revision, kind, key.decode("ascii", "replace"), value_id(value))
-            add(WatchEvent(*self._identity, response, *change, received_ns))
+            name, written = key.decode("ascii", "replace"), value_id(value)
+            add(WatchEvent(*self._identity, response, revision, kind, name, written, received_ns))
             live.watch_event(revision, received_ns)
             self._watch.passed = max(self._watch.passed, revision)

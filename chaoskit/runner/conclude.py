@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from chaoskit.contracts import Promises
 from chaoskit.history import load as load_history
-from chaoskit.reporters import REPORTERS
+from chaoskit.reporters import write_all
 from chaoskit.results import Results
 from chaoskit.runner.judge import RunIdentity, judge
 from chaoskit.runner.run import Outcome
@@ -26,6 +26,5 @@ def conclude(promises: Promises, rundir: RunDir, identity: RunIdentity, outcome:
     rundir.write_identity(identity)
     history = load_history(rundir.history)
     results = judge(history, promises, identity)
-    for reporter in REPORTERS.values():
-        reporter.write(results, rundir.path)
+    write_all(results, rundir.path)
     return results

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chaoskit.clusters import BACKENDS
 from chaoskit.contracts import Cluster, ClusterWish, Narrator, System
-from chaoskit.errors import ChaoskitError, HealFailed, LoadError
+from chaoskit.errors import ChaoskitError, HealFailed
 from chaoskit.experiment.plan import Burst, FaultStep, PhaseKind, Plan, Wait
 from chaoskit.history import Mark, Phase, ShardWriter
 from chaoskit.history import load as load_history
@@ -129,46 +129,37 @@ class Story:
     # ── the method ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _follow_method(self) -> None:
-        """Waits before the first step that hurts are the baseline; waits after one are its recovery."""
-        steps = list(self.plan.method)
-        baseline = [steps.pop(0) for _ in range(len(steps)) if isinstance(steps[0], Wait)]
-        with self._phase("baseline", "baseline"):
-            for step in baseline:
-                self._pump(step.for_)
-            met = self._steady()
-        if not met:
-            return
-        while steps and not self.stop:
-            step = steps.pop(0)
+        for step in self.plan.method:
+            if self.stop.requested or self.outcome.steady_state_failed:
+                return
             match step:
+                case Wait(kind="baseline"):
+                    with self._phase(step.name, step.kind):
+                        self._pump(step.for_)
+                        self._judge_steady_state()
+                case Wait():
+                    with self._phase(step.name, step.kind):
+                        self._pump(step.for_)
                 case FaultStep():
                     self._hurt(step)
                 case Burst():
                     self._burst(step)
-                case Wait():
-                    raise AssertionError("waits are taken together with the step before them")
-            waits = [steps.pop(0).for_ for _ in range(len(steps)) if isinstance(steps[0], Wait)]
-            if waits and not self.stop:
-                with self._phase(f"recovery:{step.name}", "recovery"):
-                    self._pump(sum(waits))
 
-    def _steady(self) -> bool:
-        """Judge the baseline; without a steady state nothing is injected."""
-        if self.stop:
-            return False
-        begins_ns = self._begun_ns
+    def _judge_steady_state(self) -> None:
+        """Judge the baseline so far; without a steady state nothing is injected."""
+        if self.stop.requested:
+            return
+        ends_ns = time.monotonic_ns()
         self._pump(_FLUSHED_S)
         self.observer.flush()
         history = load_history(self.rundir.history)
-        history.phases.append(Phase("baseline", "baseline", begins_ns, time.monotonic_ns() - round(_FLUSHED_S * 1e9)))
+        history.phases.append(Phase("baseline", "baseline", self._begun_ns, ends_ns))
         verdict, findings = check_steady_state(history, self.plan.promises())
-        unmet = [finding.sentence for finding in findings if finding.verdict is not Verdict.PASS]
-        self._mark("steady_state", detail="; ".join(unmet) or "met")
-        if verdict is Verdict.PASS:
-            return True
-        self.outcome.steady_state_failed = True
-        self.narrator.say(f"steady state not met, nothing is injected: {'; '.join(unmet)}")
-        return False
+        unmet = "; ".join(finding.sentence for finding in findings if finding.verdict is not Verdict.PASS)
+        self._mark("steady_state", detail=unmet or "met")
+        if verdict is not Verdict.PASS:
+            self.outcome.steady_state_failed = True
+            self.narrator.say(f"steady state not met, nothing is injected: {unmet}")
 
     def _hurt(self, step: FaultStep) -> None:
         """One fault step: its faults side by side, each in its own thread; the phase lasts from proof to proof."""
@@ -259,7 +250,7 @@ class Story:
     def _pump(self, seconds: float) -> None:
         """Let the run go on for a while."""
         until = time.monotonic() + seconds
-        self._pump_until(lambda: bool(self.stop) or time.monotonic() >= until)
+        self._pump_until(lambda: self.stop.requested or time.monotonic() >= until)
 
     def _pump_until(self, over: Callable[[], bool]) -> None:
         while not over():
@@ -271,7 +262,7 @@ class Story:
     def _lost_worker(self, reason: str) -> None:
         if not self.stop.failure:
             self._mark("worker_lost", detail=reason)
-            self.stop.fail(str(LoadError(f"the load worker died: {reason}")))
+            self.stop.fail(f"the load worker died: {reason}")
 
     def _show(self) -> None:
         sample = self.load.latest()

@@ -25,7 +25,8 @@ class Stop:
         self.interruption = ""  # "SIGINT" or "SIGTERM" when a person or a supervisor asked
         self.failure = ""  # why the test bed cannot go on
 
-    def __bool__(self) -> bool:
+    @property
+    def requested(self) -> bool:
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:

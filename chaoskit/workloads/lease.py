@@ -27,8 +27,8 @@ class _Held(NamedTuple):
 
 
 class Lease(Spec):
-    """Leases with one key each, kept alive every third of the TTL that the server granted, spread evenly in time. A client
-    that could not renew in time keeps trying until the server says that the lease is gone; then it takes a new one."""
+    """Leases with one key each, kept alive every third of the TTL that the server granted, spread evenly in time. A
+    client that could not renew in time keeps trying until the server says that the lease is gone, and takes another."""
 
     kind: ClassVar[str] = "lease"
     operations: ClassVar[tuple[str, ...]] = ("lease_keepalive", "lease_grant", "lease_put")

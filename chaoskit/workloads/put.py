@@ -13,8 +13,8 @@ from chaoskit.workloads.keys import put_key
 
 
 class Put(Spec):
-    """Writes at a fixed rate, whatever the cluster does: when it stalls, the writes that were due meanwhile follow as fast
-    as the clients can, and their waiting counts. Each goes to a random key and carries a value that no other has."""
+    """Writes at a fixed rate, whatever the cluster does: when it stalls, the writes that were due meanwhile follow as
+    fast as the clients can, and their waiting counts. Each goes to a random key, with a value that no other has."""
 
     kind: ClassVar[str] = "put"
     operations: ClassVar[tuple[str, ...]] = ("put",)

@@ -12,8 +12,8 @@ from chaoskit.workloads.keys import put_range
 
 
 class Watch(Spec):
-    """Watches that together cover the keys of `put` exactly `fanout` times, each a slice of them. With more watchers than
-    keys to go round, a slice is one key and some keys are watched more often."""
+    """Watches that together cover the keys of `put` exactly `fanout` times, each a slice of them. With more watchers
+    than keys to go round, a slice is one key and some keys are watched more often."""
 
     kind: ClassVar[str] = "watch"
     operations: ClassVar[tuple[str, ...]] = ()
@@ -21,7 +21,7 @@ class Watch(Spec):
     watchers: int = Field(ge=1, le=10_000)
     """Watches, each by a client of its own."""
     reconnect: Literal["resume", "naive"] = "resume"
-    """resume: reopen at the last revision seen + 1 and miss nothing; naive: reopen at "now" and miss what came between."""
+    """resume: reopen at the last revision seen + 1, miss nothing; naive: reopen at "now", miss what came between."""
     fanout: int = Field(1, ge=1)
     """How many watches deliver each write; `watchers` must be a multiple of it."""
 

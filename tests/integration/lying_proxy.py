@@ -119,7 +119,9 @@ class _Handler(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         method = details.method
         if method in _STREAMS:
-            return grpc.stream_stream_rpc_method_handler(lambda requests, context: self._proxy.stream(method, requests, context))
+            return grpc.stream_stream_rpc_method_handler(
+                lambda requests, context: self._proxy.stream(method, requests, context)
+            )
         return grpc.unary_unary_rpc_method_handler(lambda request, context: self._proxy.unary(method, request, context))
 
 

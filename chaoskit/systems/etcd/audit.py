@@ -70,7 +70,7 @@ class EtcdAudit:
                 seen_ns = time.monotonic_ns()
                 for message in messages:
                     self._take(pb.WatchResponse.FromString(message), seen_ns)
-                self._closing.wait(_GATHER_S)
+                time.sleep(_GATHER_S)
         finally:
             with self._lock:
                 self._stream = None

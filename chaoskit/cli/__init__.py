@@ -1,0 +1,81 @@
+"""People's door. One verb is one file with one function; the table below is all that has to know it.
+
+A verb's module is imported when the verb is asked for, so `chaoskit list` does not pay for what `run` needs.
+A mistake of the user ends as a message on stderr and the error's exit code, never as a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from chaoskit import __version__
+from chaoskit.errors import ChaoskitError
+from chaoskit.verdict import ExitCode
+
+VERBS = {
+    "run": "chaoskit.cli.run:run",
+    "plan": "chaoskit.cli.plan:plan",
+    "validate": "chaoskit.cli.validate:validate",
+    "judge": "chaoskit.cli.judge:judge",
+    "report": "chaoskit.cli.report:report",
+    "clean": "chaoskit.cli.clean:clean",
+    "doctor": "chaoskit.cli.doctor:doctor",
+    "list": "chaoskit.cli.list:list_",
+    "schema": "chaoskit.cli.schema:schema",
+}
+
+
+class _Verbs(TyperGroup):
+    """The table as commands."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002  typer's own
+        return list(VERBS)
+
+    def get_command(self, ctx: typer.Context, name: str) -> TyperCommand | None:  # type: ignore[override]  # noqa: ARG002
+        if name not in VERBS:
+            return None
+        module, _, function = VERBS[name].partition(":")
+        verb = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+        verb.command(name)(getattr(import_module(module), function))
+        return typer.main.get_command(verb)  # type: ignore[return-value]
+
+
+app = typer.Typer(cls=_Verbs, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"chaoskit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _chaoskit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Breaks an etcd cluster on purpose, under load, and says what it cost."""
+
+
+def main() -> None:
+    """Run the command line; ends the process with one of the exit codes of `verdict.ExitCode`."""
+    try:
+        app()
+    except ChaoskitError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception:  # Python's own exit code for it is 1, which here means that the cluster misbehaved
+        traceback.print_exc()
+        print(
+            "this is a defect of chaoskit, not of the cluster; please report it with the lines above", file=sys.stderr
+        )
+        sys.exit(ExitCode.INFRASTRUCTURE)

@@ -1,0 +1,40 @@
+"""Showing a run's results: people's summary on stderr, JSON on stdout."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO
+
+from chaoskit.reporters import REPORTERS, render
+from chaoskit.reporters.terminal import Summary, console_on
+from chaoskit.reporters.words import headline, printable
+from chaoskit.results import Results
+from chaoskit.runner.rundir import RunDir
+
+_WIDEST = 120  # longer lines are hard to read
+_WITHOUT_TERMINAL = 100
+
+
+def show_results(results: Results, rundir: RunDir, *, as_json: bool, quiet: bool) -> None:
+    """The summary, or with `quiet` its first line alone, or with `quiet` and `as_json` only the JSON."""
+    if as_json:
+        print_text(render("json", results))
+    if not quiet:
+        print_summary(results, rundir, sys.stderr)
+    elif not as_json:
+        print(printable(f"{headline(results)}: {results.summary}"), file=sys.stderr)
+
+
+def print_summary(results: Results, rundir: RunDir, stream: IO[str]) -> None:
+    """As wide as the terminal, within reason."""
+    console = console_on(stream)
+    width = min(console.width, _WIDEST) if stream.isatty() else _WITHOUT_TERMINAL
+    files = [reporter.file for reporter in REPORTERS.values() if (rundir.path / reporter.file).is_file()]
+    console.print(Summary(results, rundir.path, files), width=width)
+
+
+def print_text(text: str) -> None:
+    """On stdout, whatever its encoding: a character that it lacks becomes an escape."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()

@@ -1,0 +1,158 @@
+"""report.md: the run on one page of GitHub-flavoured Markdown, good for a pull request or a CI step summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from chaoskit.reporters.digest import (
+    Fact,
+    OperationRow,
+    censored,
+    cluster_facts,
+    errors,
+    fault_rows,
+    findings_worst_first,
+    generator_facts,
+    lease_facts,
+    operation_rows,
+    watch_facts,
+)
+from chaoskit.reporters.strip import strip_of
+from chaoskit.reporters.words import headline, seconds
+from chaoskit.results import Results
+from chaoskit.verdict import Finding, Verdict
+
+name = "md"
+file = "report.md"
+
+_STRIP_CELLS = 100
+_DEFINITIONS = (
+    ("goodput", "acknowledged operations per second; *offered* is what the schedule asked for, in time or not."),
+    ("latency", "response time in ms, from the moment the schedule wanted the operation until its answer was read: a stall counts for everyone who had to wait."),
+    ("outcomes", "*failed* certainly did not happen, *unknown* may have happened, *unsent* found no free client before the load stopped."),
+    ("gap", "the longest time, in s, in which no write of any client was acknowledged."),
+    ("times", "seconds since the run began. *bit* and *healed* are the moments at which a probe proved it; *recovered* counts from *bit* until goodput and P99 were near the baseline's again and stayed there, *since heal* the same from the proof of the heal."),
+    ("loss", "*silent*: the watch passed an event and never delivered it. *client*: skipped because the client reopened at \"now\". *declared*: the server said that it was compacted. *tail*: not yet delivered when the drain ended."),
+)  # fmt: skip
+
+
+def render(results: Results) -> str:
+    """Sections without content are left out."""
+    sections = (
+        _head(results),
+        _strip(results),
+        _findings(results),
+        _operations(results),
+        _errors(results),
+        _facts("Watches", watch_facts(results.watch), "figure[^loss]"),
+        _facts("Leases", lease_facts(results)),
+        _faults(results),
+        _facts("Cluster", cluster_facts(results)),
+        _facts("Load generator", generator_facts(results)),
+        _bullets("Notes", results.notes),
+        _heading("Environment", _rows(("what", "value"), [(escape(k), escape(v)) for k, v in results.environment.items()])),
+        [f"[^{word}]: {definition}" for word, definition in _DEFINITIONS],
+    )
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def escape(text: str) -> str:
+    """Foreign text inside a line or a table's cell: shown as it is, whatever it holds."""
+    flat = " ".join(text.split())
+    without_html = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
+    return re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", without_html)
+
+
+def _head(results: Results) -> list[str]:
+    facts = (
+        f"experiment {escape(results.experiment)}",
+        f"seed {results.seed}",
+        f"started {escape(results.started_at)}",
+        f"took {seconds(results.seconds)}",
+        f"exit code {int(results.exit_code)}",
+        f"chaoskit {escape(results.chaoskit_version)}",
+    )
+    title = f"# {escape(headline(results))} · {escape(results.title or results.experiment)}"
+    return [title, "", f"**{escape(results.summary or 'no reason was given')}**", "", " · ".join(facts)]
+
+
+def _strip(results: Results) -> list[str]:
+    strip = strip_of(results, _STRIP_CELLS)
+    if not strip.bars:
+        return []
+    legend = "w warmup, b baseline, F fault, B burst, r recovery, d drain; × nothing was acknowledged"
+    return [
+        f"{strip.label}, at most {strip.peak:,.0f}; one character is {strip.seconds_per_cell} s ({legend})",
+        "",
+        "```text",
+        strip.bars,
+        strip.letters,
+        "```",
+    ]
+
+
+def _findings(results: Results) -> list[str]:
+    rows = [(_verdict(finding), escape(finding.promise), _sentence(finding)) for finding in findings_worst_first(results)]
+    return _heading("Findings", _rows(("verdict", "promise", "finding"), rows))
+
+
+def _verdict(finding: Finding) -> str:
+    return finding.verdict.value if finding.verdict is Verdict.PASS else f"**{finding.verdict.value.upper()}**"
+
+
+def _sentence(finding: Finding) -> str:
+    if finding.verdict is Verdict.PASS:
+        return escape(finding.sentence)
+    return "<br>".join((escape(finding.sentence), *(f"• {escape(line)}" for line in finding.evidence)))
+
+
+def _operations(results: Results) -> list[str]:
+    header = ("phase", "length", "operation", "goodput/s[^goodput]", "offered/s", "p50[^latency]", "p99", "p99.9", "max", "failed[^outcomes]", "unknown", "unsent", "write gap[^gap]")  # fmt: skip
+    table = _rows(header, [_operation(row) for row in operation_rows(results)], numbers_from=3)
+    if table and (at_least := censored(results)):
+        table += ["", f"{at_least:,} operations had no answer; they count with at least the time they were waited for."]
+    return _heading("Operations per phase", table)
+
+
+def _operation(row: OperationRow) -> Sequence[str]:
+    phase = (escape(row.phase), row.seconds) if row.first else ("", "")
+    latency = (row.p50, row.p99, row.p99_9, row.max)
+    return (*phase, escape(row.operation), row.goodput, row.offered, *latency, f"{row.failed:,}", f"{row.unknown:,}", f"{row.unsent:,}", row.write_gap)
+
+
+def _errors(results: Results) -> list[str]:
+    return _bullets("Errors", errors(results))
+
+
+def _faults(results: Results) -> list[str]:
+    header = ("fault", "targets", "injected[^times]", "bit", "heal began", "healed", "recovered", "since heal", "lowest goodput/s", "leader changes", "remarks")  # fmt: skip
+    rows = [
+        (
+            escape(row.name), escape(row.targets), row.injected, row.verified, row.heal_began, row.healed, row.recovered, row.since_heal, row.lowest,
+            row.leader_changes, "<br>".join(map(escape, row.remarks)),
+        )
+        for row in fault_rows(results)
+    ]  # fmt: skip
+    return _heading("Faults", _rows(header, rows))
+
+
+def _facts(title: str, facts: Sequence[Fact], label: str = "figure") -> list[str]:
+    rows = [(escape(fact.label), f"**{escape(fact.value)}**" if fact.bad else escape(fact.value)) for fact in facts]
+    return _heading(title, _rows((label, "value"), rows))
+
+
+def _bullets(title: str, lines: Iterable[str]) -> list[str]:
+    return _heading(title, [f"- {escape(line)}" for line in lines])
+
+
+def _heading(title: str, lines: list[str]) -> list[str]:
+    return [f"## {title}", "", *lines] if lines else []
+
+
+def _rows(header: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int = 99) -> list[str]:
+    """A pipe table; columns from `numbers_from` on are aligned to the right."""
+    if not rows:
+        return []
+    rule = ["---:" if column >= numbers_from else "---" for column in range(len(header))]
+    return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]

@@ -1,0 +1,1 @@
+"""The story of a run: up, load, hurt, heal, drain, judge, report."""

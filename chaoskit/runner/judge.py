@@ -1,0 +1,148 @@
+"""History → Results: figures, findings, verdict, exit code. Pure, so judging an old run again gives the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from msgspec.structs import asdict
+
+from chaoskit import __version__
+from chaoskit.checkers import CHECKERS
+from chaoskit.checkers.fault import missing, unhealed
+from chaoskit.contracts import Checker, Promises
+from chaoskit.figures import compute
+from chaoskit.history import History
+from chaoskit.results import Figures, Results
+from chaoskit.verdict import ExitCode, Finding, Verdict, worst_exit
+
+NOT_JUDGED_WITHOUT_STEADY_STATE = ("fault", "slo")
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """What the history does not say about a run: who it was, and how it ended."""
+
+    experiment: str
+    title: str
+    run_id: str
+    started_at: str
+    seed: int
+    environment: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    interruption: Literal["", "SIGINT", "SIGTERM"] = ""
+    heal_failed: str = ""  # what is left and the command that cleans it
+    infra_failed: str = ""
+    planned_faults: tuple[str, ...] = ()  # names as in their spans
+    steady_state_failed: bool = False  # so nothing was injected
+
+
+def judge(history: History, promises: Promises, identity: RunIdentity) -> Results:
+    """The figures and the verdict of one run."""
+    figures = compute(history, promises)
+    findings = tuple(_findings(history, figures, promises, identity))
+    exit_code = worst_exit(_exit_codes(findings, history, identity))
+    return Results(
+        **asdict(figures),
+        experiment=identity.experiment,
+        title=identity.title,
+        run_id=identity.run_id,
+        started_at=identity.started_at,
+        chaoskit_version=__version__,
+        verdict=Verdict.worst(finding.verdict for finding in findings),
+        exit_code=exit_code,
+        summary=_summary(findings, identity),
+        seed=identity.seed,
+        findings=findings,
+        environment=identity.environment,
+        notes=(*identity.notes, *_notes(figures)),
+    )
+
+
+def check_steady_state(history: History, promises: Promises) -> tuple[Verdict, list[Finding]]:
+    """Before the first injection: does the baseline meet its promises? Only a pass allows to go on."""
+    figures = compute(history, promises)
+    findings = _run_checker(CHECKERS["steady-state"], history, figures, promises)
+    return Verdict.worst(finding.verdict for finding in findings), findings
+
+
+def _findings(history: History, figures: Figures, promises: Promises, identity: RunIdentity) -> Iterator[Finding]:
+    yield from _how_it_ended(identity)
+    if not identity.steady_state_failed:
+        yield from missing(identity.planned_faults, history)
+    for name, checker in CHECKERS.items():
+        if not (identity.steady_state_failed and name in NOT_JUDGED_WITHOUT_STEADY_STATE):
+            yield from _run_checker(checker, history, figures, promises)
+
+
+def _run_checker(checker: Checker, history: History, figures: Figures, promises: Promises) -> list[Finding]:
+    """A checker that crashes says unknown; the others still speak."""
+    try:
+        return list(checker.check(history, figures, promises))
+    except Exception as error:
+        crash = f"checker {checker.name} crashed: {type(error).__name__}: {error}"
+        return [_own_finding(checker.name, f"Checker {checker.name} ran", Verdict.UNKNOWN, crash)]
+
+
+def _how_it_ended(identity: RunIdentity) -> Iterator[Finding]:
+    if identity.heal_failed:
+        yield _own_finding("runner", "Healed at the end", Verdict.FAIL, f"heal failed: {identity.heal_failed}")
+    if identity.infra_failed:
+        yield _own_finding("runner", "The test bed worked", Verdict.UNKNOWN, identity.infra_failed)
+    if identity.steady_state_failed:
+        sentence = "the steady state was not met before the first fault, so nothing was injected"
+        yield _own_finding("runner", "Steady state before the first fault", Verdict.FAIL, sentence)
+    if identity.interruption:
+        yield _own_finding("runner", "Ran to its end", Verdict.UNKNOWN, f"interrupted by {identity.interruption}")
+
+
+def _own_finding(checker: str, promise: str, verdict: Verdict, sentence: str) -> Finding:
+    return Finding(checker=checker, promise=promise, kind="infrastructure", verdict=verdict, sentence=sentence)
+
+
+# ── exit code ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _exit_codes(findings: Sequence[Finding], history: History, identity: RunIdentity) -> Iterator[ExitCode]:
+    """Every code that applies. A run that was cut short is inconclusive of course, so that is not said then."""
+    if identity.heal_failed or unhealed(history):
+        yield ExitCode.HEAL_FAILED
+    if identity.infra_failed:
+        yield ExitCode.INFRASTRUCTURE
+    if any(_deviated(finding) for finding in findings):
+        yield ExitCode.DEVIATED
+    if identity.interruption:
+        yield ExitCode.INTERRUPTED if identity.interruption == "SIGINT" else ExitCode.TERMINATED
+        return
+    failed = [finding for finding in findings if finding.verdict is Verdict.FAIL]
+    if identity.steady_state_failed or any(finding.kind == "steady-state" for finding in failed):
+        yield ExitCode.NO_STEADY_STATE
+    unknown = any(finding.verdict is Verdict.UNKNOWN for finding in findings)
+    if not findings or (unknown and not identity.steady_state_failed):
+        yield ExitCode.INCONCLUSIVE
+
+
+def _deviated(finding: Finding) -> bool:
+    """A broken promise of the system under test; trouble of the test bed has codes of its own."""
+    return finding.verdict is Verdict.FAIL and finding.kind not in ("steady-state", "infrastructure")
+
+
+# ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _summary(findings: Sequence[Finding], identity: RunIdentity) -> str:
+    verdict = Verdict.worst(finding.verdict for finding in findings)
+    telling = [finding for finding in findings if finding.verdict is verdict]
+    if verdict is Verdict.PASS:
+        return f"all {len(findings)} promises held"
+    more = f"; and {len(telling) - 1} more" if len(telling) > 1 else ""
+    ended = f" (interrupted by {identity.interruption})" if identity.interruption and verdict is Verdict.FAIL else ""
+    return f"{telling[0].sentence}{more}{ended}"
+
+
+def _notes(figures: Figures) -> Iterator[str]:
+    if figures.generator.saturated_phases:
+        yield f"the load generator was saturated in {', '.join(figures.generator.saturated_phases)}"
+    if figures.watch.before_ack:
+        yield f"{figures.watch.before_ack} watch events came before their write was acknowledged; their lag counts as 0"

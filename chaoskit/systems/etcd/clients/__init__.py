@@ -1,0 +1,14 @@
+"""The libraries under test that speak etcd. Each entry makes a factory; the library loads on the first `connect`.
+
+The controller looks factories up for the `environment` that a worker needs, in a process that must import neither
+gevent nor the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chaoskit.contracts import ClientFactory
+from chaoskit.systems.etcd.clients.etcd3 import Etcd3Factory
+
+CLIENTS: dict[str, Callable[[], ClientFactory]] = {"etcd3": Etcd3Factory}

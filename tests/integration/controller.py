@@ -1,0 +1,36 @@
+"""A controller in a process of its own, to be killed: starts a cluster, harms it without end.
+
+    python -m tests.integration.controller RUN_ID RUN_DIR MEMBERS
+
+Prints the endpoint of n1 when the cluster is ready. With a line on stdin it closes the cluster and ends.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+from itertools import cycle
+from pathlib import Path
+
+from chaoskit.clusters import BACKENDS
+from chaoskit.contracts import ClusterWish, Cut, Down, Harm, Paused
+from chaoskit.systems import SYSTEMS
+from chaoskit.topology import isolate, member_names
+
+
+def main(run_id: str, run_dir: Path, count: int) -> None:
+    members = member_names(count)
+    wish = ClusterWish(run_id, members, "3.6.14", {}, run_dir, {})
+    cluster = BACKENDS["process"]().start(wish, SYSTEMS["etcd"]("3.6.14"), lambda line: None)
+    harms: list[Harm] = [Paused(members[-1:]), Cut(isolate(members, members[:1])), Down(members[-1:], "KILL")]
+    print(cluster.client_endpoints()["n1"], flush=True)
+    for harm in cycle(harms):
+        if select.select([sys.stdin], [], [], 0.02)[0]:
+            break
+        cluster.inflict("harm", harm)
+        cluster.release("harm")
+    cluster.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
