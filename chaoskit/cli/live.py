@@ -1,7 +1,7 @@
 """Who tells people how a run goes: a live view on a terminal, plain lines in a pipe or CI, or nobody.
 
-Nothing here may disturb the run: a reader who went away is not told any more, a figure that makes no sense is shown as it
-is, and the cursor is never hidden, so that even `kill -9` leaves a usable terminal.
+Nothing here may disturb the run: a reader who went away is not told any more, a figure that makes no sense is shown as
+it is, and the cursor is never hidden, so that even `kill -9` leaves a usable terminal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import IO
+from typing import TextIO
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chaoskit.contracts import LiveSample, Narrator
-from chaoskit.reporters.strip import COLOURS, NOTHING, goodput, strip
+from chaoskit.reporters.strip import COLOURS, goodput, strip
 from chaoskit.reporters.terminal import console_on, drawn
 from chaoskit.reporters.words import NONE, clock, count, ms, percent, printable, short_kind
 
@@ -33,7 +33,7 @@ _GONE = (OSError, ValueError)  # a closed pipe, a closed file
 _LEAST_STRIP = 20
 
 
-def narrator(quiet: bool, stream: IO[str]) -> Narrator:
+def narrator(quiet: bool, stream: TextIO) -> Narrator:
     """The one that suits the stream; `quiet` is nobody."""
     if quiet:
         return QuietNarrator()
@@ -60,8 +60,8 @@ class QuietNarrator:
 class PlainNarrator:
     """Lines with the time since the start; figures every 5 s."""
 
-    def __init__(self, stream: IO[str], now: Clock = time.monotonic) -> None:
-        self._stream: IO[str] | None = stream
+    def __init__(self, stream: TextIO, now: Clock = time.monotonic) -> None:
+        self._stream: TextIO | None = stream
         self._now = now
         self._began = now()
         self._phase = ""
@@ -136,7 +136,7 @@ class View:
         expected = self.steps[self.step][1] if self.step >= 0 else 0.0
         return self.done_s + min(self.now() - self.phase_began, expected)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:  # noqa: ARG002  rich's signature
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
         body = Table.grid(padding=(0, 0, 0, 0), expand=True)
         body.add_row(self._progress())
@@ -145,7 +145,14 @@ class View:
             body.add_row(_figures(self.sample))
             body.add_row(_troubles(self.sample))
         body.add_row(self._strip(width - 4))
-        yield Panel(body, box=box.ROUNDED, title=Text(printable(self.title), "bold"), title_align="left", padding=(0, 1), width=width)
+        yield Panel(
+            body,
+            box=box.ROUNDED,
+            title=Text(printable(self.title), "bold"),
+            title_align="left",
+            padding=(0, 1),
+            width=width,
+        )
 
     def _progress(self) -> RenderableType:
         total = _total(self.steps)
@@ -153,8 +160,14 @@ class View:
         row.add_column(no_wrap=True)
         row.add_column(ratio=1)
         row.add_column(no_wrap=True, justify="right")
-        bar = ProgressBar(total=max(total, 1.0), completed=self.position_s(), complete_style=COLOURS.get(_kind(self.phase), "cyan"))
-        row.add_row(Text(self.phase or "starting", f"bold {COLOURS.get(_kind(self.phase), '')}"), bar, f"{clock(self.now() - self.began)} / {clock(total)}")
+        bar = ProgressBar(
+            total=max(total, 1.0), completed=self.position_s(), complete_style=COLOURS.get(_kind(self.phase), "cyan")
+        )
+        row.add_row(
+            Text(self.phase or "starting", f"bold {COLOURS.get(_kind(self.phase), '')}"),
+            bar,
+            f"{clock(self.now() - self.began)} / {clock(total)}",
+        )
         return row
 
     def _state(self) -> Text:
@@ -166,8 +179,11 @@ class View:
         seconds = min(len(self.kinds), len(self.counts))
         label, values = goodput(self.counts[:seconds])
         cells = strip(label, values, self.kinds[:seconds], max(_LEAST_STRIP, width))
-        scale = f"{label}, peak {cells.peak:,.0f}; one character is {cells.seconds_per_cell} s, {NOTHING} nothing acknowledged"
-        return Text("\n").join((drawn(cells), Text(scale, "dim"))) if seconds else Text("waiting for the first second", "dim")
+        return (
+            Text("\n").join((drawn(cells), Text(cells.scale, "dim")))
+            if seconds
+            else Text("waiting for the first second", "dim")
+        )
 
 
 class RichNarrator:
@@ -188,7 +204,9 @@ class RichNarrator:
         view = self.view
         view.title, view.steps, view.began = title, tuple(steps), view.now()
         self._said_since = view.phase_began = view.began
-        live = Live(view, console=self._console, refresh_per_second=_REFRESHES_PER_S, transient=True, redirect_stdout=False)
+        live = Live(
+            view, console=self._console, refresh_per_second=_REFRESHES_PER_S, transient=True, redirect_stdout=False
+        )
         with suppress(*_GONE):
             live.start()
             self._live = live
@@ -236,7 +254,10 @@ def _troubles(sample: LiveSample) -> Text:
 
 
 def _in_one_line(sample: LiveSample, leader: str, active_faults: Sequence[str]) -> str:
-    kinds = [f"{short_kind(kind)} {count(ok)}/s p99 {ms(sample.p99_ms.get(kind))}" for kind, ok in sorted(sample.ok.items(), key=lambda item: _writes_first(item[0]))]
+    kinds = [
+        f"{short_kind(kind)} {count(ok)}/s p99 {ms(sample.p99_ms.get(kind))}"
+        for kind, ok in sorted(sample.ok.items(), key=lambda item: _writes_first(item[0]))
+    ]
     watch = [f"watch {count(sample.watch_events)}/s lag {ms(sample.watch_lag_ms)}"] if sample.watches_open else []
     errors = [f"failed {sample.failed} unknown {sample.unknown}"]
     state = [f"leader {leader or 'none'}", *(["faults " + " ".join(active_faults)] if active_faults else [])]

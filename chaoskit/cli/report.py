@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from chaoskit.cli.judge import Out, Run
-from chaoskit.cli.show import print_summary, print_text
+from chaoskit.cli.show import print_text, show_summary
 from chaoskit.errors import InvalidExperiment, Problem, unknown
 from chaoskit.reporters import REPORTERS, render
 from chaoskit.reporters.results_json import read_results
@@ -32,6 +32,6 @@ def report(
         raise InvalidExperiment([Problem("", f"{rundir} was never judged; `chaoskit judge {rundir}` does it")])
     results = read_results(rundir.results)
     if format_ == _TERMINAL:
-        print_summary(results, rundir, sys.stdout)
+        show_summary(results, rundir, sys.stdout)
     else:
         print_text(render(format_, results))

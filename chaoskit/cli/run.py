@@ -63,8 +63,10 @@ def _run_one(plan: Plan, out: Path, quiet: bool, stop: Stop) -> tuple[Results, R
         started_at=now.isoformat(timespec="seconds"),
         seed=plan.seed,
         environment=environment.describe(rundir.path) | {"etcd": plan.cluster.version, "backend": plan.cluster.backend},
+        infra_failed="the run was ended before it could conclude",
         planned_faults=_fault_names(plan),
     )
+    rundir.write_identity(identity)  # so that what a killed run recorded can still be judged
     outcome = carry_out(plan, rundir, run_id, narrator(quiet, sys.stderr), stop, binaries={})
     return conclude(plan.promises(), rundir, identity, outcome), rundir
 

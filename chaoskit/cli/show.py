@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import IO
+from typing import TextIO
 
 from chaoskit.reporters import REPORTERS, render
-from chaoskit.reporters.terminal import Summary, console_on
+from chaoskit.reporters.terminal import print_summary
 from chaoskit.reporters.words import headline, printable
 from chaoskit.results import Results
 from chaoskit.runner.rundir import RunDir
-
-_WIDEST = 120  # longer lines are hard to read
-_WITHOUT_TERMINAL = 100
 
 
 def show_results(results: Results, rundir: RunDir, *, as_json: bool, quiet: bool) -> None:
@@ -20,17 +17,15 @@ def show_results(results: Results, rundir: RunDir, *, as_json: bool, quiet: bool
     if as_json:
         print_text(render("json", results))
     if not quiet:
-        print_summary(results, rundir, sys.stderr)
+        show_summary(results, rundir, sys.stderr)
     elif not as_json:
         print(printable(f"{headline(results)}: {results.summary}"), file=sys.stderr)
 
 
-def print_summary(results: Results, rundir: RunDir, stream: IO[str]) -> None:
-    """As wide as the terminal, within reason."""
-    console = console_on(stream)
-    width = min(console.width, _WIDEST) if stream.isatty() else _WITHOUT_TERMINAL
+def show_summary(results: Results, rundir: RunDir, stream: TextIO) -> None:
+    """The summary, and which files there are."""
     files = [reporter.file for reporter in REPORTERS.values() if (rundir.path / reporter.file).is_file()]
-    console.print(Summary(results, rundir.path, files), width=width)
+    print_summary(results, stream, rundir.path, files)
 
 
 def print_text(text: str) -> None:

@@ -30,7 +30,7 @@ _DYING_S = 2.0  # what the kernel may need to end a killed process on a busy mac
 
 
 class Journal:
-    """`journal.jsonl`: whose run directory this is, its processes, each harm before it is done and after it is undone."""
+    """`journal.jsonl`: whose run directory it is, its processes, each harm before it is done and after it is undone."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / "journal.jsonl"

@@ -68,8 +68,10 @@ class _Api:
     def call(self, method: str, path: str, **content: Any) -> requests.Response:
         try:
             response = self._session.request(method, self._url + path, timeout=self._deadline_s, **content)
-        except requests.RequestException as error:
-            raise ProxyError(f"Toxiproxy does not answer {method} {path}: {error}") from error
+        except requests.Timeout as error:
+            raise ProxyError(f"Toxiproxy did not answer {method} {path} in {self._deadline_s:g} s") from error
+        except requests.RequestException as error:  # its own text is three lines of internals
+            raise ProxyError(f"Toxiproxy could not be asked {method} {path}: {type(error).__name__}") from error
         if not response.ok:
             raise ProxyError(f"Toxiproxy refused {method} {path}: {response.status_code} {response.text.strip()[:300]}")
         return response

@@ -1,4 +1,4 @@
-"""Promises held against the plan: one about a phase or a workload that the run will not have could only end as unknown."""
+"""Promises held against the plan: one about a phase or a workload that the run lacks could only end as unknown."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from chaoskit.workloads import WORKLOADS
 
 LEADING_KEYS = ("wait", "fault", "parallel", "burst")
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9 _.+-]{0,39}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
 Hours = within("100ms", "24h", parse_duration)
 
 

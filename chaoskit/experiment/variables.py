@@ -45,7 +45,8 @@ class _Filling:
         if "${" not in tree.text:
             return tree.value()
         try:
-            return Scalar(self._expand(tree.text, ()), tree.quoted).value()
+            whole = bool(_REFERENCE.fullmatch(tree.text))  # in {…} a variable has to be quoted, even for a number
+            return Scalar(self._expand(tree.text, ()), tree.quoted and not whole).value()
         except ValueError as error:
             self.problems.append(self._document.place(path).problem(path, str(error)))
             return tree.text

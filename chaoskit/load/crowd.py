@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
-
 from gevent.event import Event
 
 from chaoskit.contracts import Workload
@@ -18,10 +15,12 @@ _DUES_PER_RECORD = 10_000
 class Crowd:
     """`begun` lets its clients start, `ended_ns` (0 until then) makes them stop."""
 
-    def __init__(self, name: str, workload: Workload, *, seed: str, arrivals: Arrivals, first_client: int) -> None:
-        self.name = name
+    def __init__(
+        self, workload: Workload, *, seed: str, arrivals: Arrivals, first_client: int, burst: bool = False
+    ) -> None:
         self.workload = workload
-        self.seed = f"{seed}:{name}"
+        self.seed = seed
+        self.burst = burst  # waits for its beginning with everything, not just with its arrivals
         self.size = workload.clients()
         self.first_client = first_client  # so that a client's number in the history is its own
         self.begun = Event()
@@ -42,14 +41,15 @@ class Crowd:
             self.schedule = Schedule(rate_per_s, self._arrivals, self.seed, now_ns)
         self.begun.set()
 
-    def end(self, now_ns: int, worker: int) -> Iterator[Unsent]:
-        """Nobody takes another arrival; yields those that were due and found no client."""
+    def end(self, now_ns: int, worker: int) -> list[Unsent]:
+        """Nobody takes another arrival; returns those that were due and found no client."""
         if self.ended_ns:
-            return
+            return []
         self.ended_ns = now_ns
         self.ended.set()
         self.begun.set()  # who still waits for the beginning may leave
-        if self.schedule:
-            dues = iter(self.schedule.untaken(now_ns))
-            while some := tuple(islice(dues, _DUES_PER_RECORD)):
-                yield Unsent(worker, self.workload.operations[0], some, now_ns)
+        dues = self.schedule.untaken(now_ns) if self.schedule else ()
+        return [
+            Unsent(worker, self.workload.operations[0], dues[first : first + _DUES_PER_RECORD], now_ns)
+            for first in range(0, len(dues), _DUES_PER_RECORD)
+        ]

@@ -45,6 +45,9 @@ _WRITING_MARGIN_S = 2.0  # of the finish deadline, for giving up calls and writi
 _PR_SET_PDEATHSIG = 1
 _BROKEN_EXIT = 3
 
+Make = Callable[[WorkloadOrder], Workload]
+"""Turns an order's entry into the workload that it names."""
+
 
 def die_with_parent() -> None:
     """Ask the kernel for SIGKILL when the controller is gone, however it went; the channel says the same later."""
@@ -54,9 +57,7 @@ def die_with_parent() -> None:
 class LoadWorker:
     """Built by the locustfile from an order and the tables that the order speaks of."""
 
-    def __init__(
-        self, order: LoadOrder, make: Callable[[WorkloadOrder], Workload], factory: ClientFactory, ours: socket.socket
-    ) -> None:
+    def __init__(self, order: LoadOrder, make: Make, factory: ClientFactory, ours: socket.socket) -> None:
         self._order = order
         self._channel = ours
         self._health = Health()
@@ -68,24 +69,22 @@ class LoadWorker:
             order.prefix, order.keys, order.timeout_s, order.failover, self._connections, self._recorder, self._clock,
             self._watchers,
         )  # fmt: skip
-        clients = count()
-        self._crowds = self._gather(order.workloads, make, clients)
-        self._bursts = self._gather(order.bursts, make, clients)
+        self._crowds = self._gather(order.workloads, make, first_client=0, burst=False)
         self._unready = sum(crowd.size for crowd in self._crowds.values())
+        self._bursts = self._gather(order.bursts, make, first_client=self._unready, burst=True)
         self._environment: Environment
         self._runner: Runner
         self._over = False
 
     def _gather(
-        self, orders: Mapping[str, WorkloadOrder], make: Callable[[WorkloadOrder], Workload], clients: count[int]
+        self, orders: Mapping[str, WorkloadOrder], make: Make, first_client: int, burst: bool
     ) -> dict[str, Crowd]:
         crowds = {}
         for name, order in orders.items():
-            workload, first_client = make(order), next(clients)
-            seed = f"{self._order.seed}:{self._order.worker}"
-            crowds[name] = Crowd(name, workload, seed=seed, arrivals=self._order.arrivals, first_client=first_client)
-            for _ in range(crowds[name].size - 1):
-                next(clients)
+            seed = f"{self._order.seed}:{self._order.worker}:{'burst ' * burst}{name}"
+            crowd = Crowd(make(order), seed=seed, arrivals=self._order.arrivals, first_client=first_client, burst=burst)
+            crowds[name] = crowd
+            first_client += crowd.size
         return crowds
 
     def user_classes(self) -> dict[str, type[User]]:
@@ -124,8 +123,8 @@ class LoadWorker:
 
     def _live(self, crowd: Crowd, number: int) -> None:
         """One user's whole life."""
-        session = ClientSession(self._bench, crowd, number, self._count_ready)
-        if crowd.name in self._bursts:
+        session = ClientSession(self._bench, crowd, number, _nothing if crowd.burst else self._count_ready)
+        if crowd.burst:
             crowd.begun.wait()
         if not crowd.ended_ns:
             self._guarded(crowd.workload.live, session)
@@ -239,3 +238,7 @@ class LoadWorker:
             self._send(channel.Broken(f"{type(error).__name__}: {error}"))
             self._recorder.flush()
             os._exit(_BROKEN_EXIT)
+
+
+def _nothing() -> None:
+    """The run does not wait for clients of a burst."""

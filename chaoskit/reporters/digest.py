@@ -141,7 +141,10 @@ def cluster_facts(results: Results) -> list[Fact]:
         Fact("write gap", f"{seconds(results.write_gap_s)}{at}"),
         Fact("worst client's", seconds(results.write_gap_per_client_s)),
         Fact("leader changes", count(results.leader_changes)),
-        *(Fact(member.name, _spent(member.leader_s, member.down_s, member.paused_s, member.silent_s)) for member in results.members),
+        *(
+            Fact(member.name, _spent(member.leader_s, member.down_s, member.paused_s, member.silent_s))
+            for member in results.members
+        ),
     ]
 
 

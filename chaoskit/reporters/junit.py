@@ -1,7 +1,7 @@
 """junit.xml: one test case per finding, so that any CI shows them.
 
-failure: an SLO was missed or a guarantee broken. error: the test bed is to blame, or nothing can be said; a skipped case
-would be green in most CIs, and unknown is never pass.
+failure: the system under test deviated. error: the test bed is to blame, or nothing can be said; a skipped case would
+be green in most CIs, and unknown is never pass.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def render(results: Results) -> str:
     suite.add_testcases(cases)
     report = JUnitXml("chaoskit")
     report.add_testsuite(suite)
-    report.update_statistics()
+    report.update_statistics()  # type: ignore[no-untyped-call]  # junitparser has no types
     report.time = suite.time = round(results.seconds, 3)  # of the run: its findings have no times of their own
-    return f"<?xml version='1.0' encoding='utf-8'?>\n{report.tostring().decode()}\n"
+    xml: bytes = report.tostring()  # type: ignore[no-untyped-call]  # junitparser has no types
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{xml.decode()}\n"
 
 
 def _properties(results: Results) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from chaoskit.reporters.digest import (
     Fact,
+    FaultRow,
     OperationRow,
     censored,
     cluster_facts,
@@ -19,7 +20,7 @@ from chaoskit.reporters.digest import (
     watch_facts,
 )
 from chaoskit.reporters.strip import strip_of
-from chaoskit.reporters.words import headline, seconds
+from chaoskit.reporters.words import NONE, headline, seconds
 from chaoskit.results import Results
 from chaoskit.verdict import Finding, Verdict
 
@@ -27,14 +28,47 @@ name = "md"
 file = "report.md"
 
 _STRIP_CELLS = 100
-_DEFINITIONS = (
-    ("goodput", "acknowledged operations per second; *offered* is what the schedule asked for, in time or not."),
-    ("latency", "response time in ms, from the moment the schedule wanted the operation until its answer was read: a stall counts for everyone who had to wait."),
-    ("outcomes", "*failed* certainly did not happen, *unknown* may have happened, *unsent* found no free client before the load stopped."),
-    ("gap", "the longest time, in s, in which no write of any client was acknowledged."),
-    ("times", "seconds since the run began. *bit* and *healed* are the moments at which a probe proved it; *recovered* counts from *bit* until goodput and P99 were near the baseline's again and stayed there, *since heal* the same from the proof of the heal."),
-    ("loss", "*silent*: the watch passed an event and never delivered it. *client*: skipped because the client reopened at \"now\". *declared*: the server said that it was compacted. *tail*: not yet delivered when the drain ended."),
-)  # fmt: skip
+_DEFINITIONS = {
+    "goodput": "acknowledged operations per second; *offered* is what the schedule asked for, in time or not.",
+    "latency": "response time in ms, from the moment the schedule wanted the operation until its answer was read: "
+    "a stall counts for everyone who had to wait.",
+    "outcomes": "*failed* certainly did not happen, *unknown* may have happened, *unsent* found no free client before "
+    "the load stopped.",
+    "gap": "the longest time, in s, in which no write of any client was acknowledged.",
+    "times": "seconds since the run began. *bit* and *healed* are the moments at which a probe proved it; *recovered* "
+    "counts from *bit* until goodput and P99 were near the baseline's again and stayed there, *since heal* the same "
+    "from the proof of the heal.",
+    "loss": "*silent*: the watch passed an event and never delivered it. *client*: skipped because the client reopened "
+    'at "now". *declared*: the server said that it was compacted. *tail*: not yet delivered when the drain ended.',
+}
+_OPERATIONS = (
+    "phase",
+    "length",
+    "operation",
+    "goodput/s[^goodput]",
+    "offered/s",
+    "p50[^latency]",
+    "p99",
+    "p99.9",
+    "max",
+    "failed[^outcomes]",
+    "unknown",
+    "unsent",
+    "write gap[^gap]",
+)
+_FAULTS = (
+    "fault",
+    "targets",
+    "injected[^times]",
+    "bit",
+    "heal began",
+    "healed",
+    "recovered",
+    "since heal",
+    "lowest goodput/s",
+    "leader changes",
+    "remarks",
+)
 
 
 def render(results: Results) -> str:
@@ -51,8 +85,10 @@ def render(results: Results) -> str:
         _facts("Cluster", cluster_facts(results)),
         _facts("Load generator", generator_facts(results)),
         _bullets("Notes", results.notes),
-        _heading("Environment", _rows(("what", "value"), [(escape(k), escape(v)) for k, v in results.environment.items()])),
-        [f"[^{word}]: {definition}" for word, definition in _DEFINITIONS],
+        _heading(
+            "Environment", _rows(("what", "value"), [(escape(k), escape(v)) for k, v in results.environment.items()])
+        ),
+        [f"[^{word}]: {definition}" for word, definition in _DEFINITIONS.items()],
     )
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
 
@@ -68,7 +104,7 @@ def _head(results: Results) -> list[str]:
     facts = (
         f"experiment {escape(results.experiment)}",
         f"seed {results.seed}",
-        f"started {escape(results.started_at)}",
+        f"started {escape(results.started_at or NONE)}",
         f"took {seconds(results.seconds)}",
         f"exit code {int(results.exit_code)}",
         f"chaoskit {escape(results.chaoskit_version)}",
@@ -81,9 +117,8 @@ def _strip(results: Results) -> list[str]:
     strip = strip_of(results, _STRIP_CELLS)
     if not strip.bars:
         return []
-    legend = "w warmup, b baseline, F fault, B burst, r recovery, d drain; × nothing was acknowledged"
     return [
-        f"{strip.label}, at most {strip.peak:,.0f}; one character is {strip.seconds_per_cell} s ({legend})",
+        f"{strip.scale} · w warmup, b baseline, F fault, B burst, r recovery, d drain",
         "",
         "```text",
         strip.bars,
@@ -93,7 +128,9 @@ def _strip(results: Results) -> list[str]:
 
 
 def _findings(results: Results) -> list[str]:
-    rows = [(_verdict(finding), escape(finding.promise), _sentence(finding)) for finding in findings_worst_first(results)]
+    rows = [
+        (_verdict(finding), escape(finding.promise), _sentence(finding)) for finding in findings_worst_first(results)
+    ]
     return _heading("Findings", _rows(("verdict", "promise", "finding"), rows))
 
 
@@ -108,8 +145,7 @@ def _sentence(finding: Finding) -> str:
 
 
 def _operations(results: Results) -> list[str]:
-    header = ("phase", "length", "operation", "goodput/s[^goodput]", "offered/s", "p50[^latency]", "p99", "p99.9", "max", "failed[^outcomes]", "unknown", "unsent", "write gap[^gap]")  # fmt: skip
-    table = _rows(header, [_operation(row) for row in operation_rows(results)], numbers_from=3)
+    table = _rows(_OPERATIONS, [_operation(row) for row in operation_rows(results)], numbers_from=3)
     if table and (at_least := censored(results)):
         table += ["", f"{at_least:,} operations had no answer; they count with at least the time they were waited for."]
     return _heading("Operations per phase", table)
@@ -117,8 +153,10 @@ def _operations(results: Results) -> list[str]:
 
 def _operation(row: OperationRow) -> Sequence[str]:
     phase = (escape(row.phase), row.seconds) if row.first else ("", "")
+    rates = (row.goodput, row.offered)
     latency = (row.p50, row.p99, row.p99_9, row.max)
-    return (*phase, escape(row.operation), row.goodput, row.offered, *latency, f"{row.failed:,}", f"{row.unknown:,}", f"{row.unsent:,}", row.write_gap)
+    outcomes = (f"{row.failed:,}", f"{row.unknown:,}", f"{row.unsent:,}")
+    return (*phase, escape(row.operation), *rates, *latency, *outcomes, row.write_gap)
 
 
 def _errors(results: Results) -> list[str]:
@@ -126,15 +164,13 @@ def _errors(results: Results) -> list[str]:
 
 
 def _faults(results: Results) -> list[str]:
-    header = ("fault", "targets", "injected[^times]", "bit", "heal began", "healed", "recovered", "since heal", "lowest goodput/s", "leader changes", "remarks")  # fmt: skip
-    rows = [
-        (
-            escape(row.name), escape(row.targets), row.injected, row.verified, row.heal_began, row.healed, row.recovered, row.since_heal, row.lowest,
-            row.leader_changes, "<br>".join(map(escape, row.remarks)),
-        )
-        for row in fault_rows(results)
-    ]  # fmt: skip
-    return _heading("Faults", _rows(header, rows))
+    return _heading("Faults", _rows(_FAULTS, [_fault(row) for row in fault_rows(results)]))
+
+
+def _fault(row: FaultRow) -> Sequence[str]:
+    times = (row.injected, row.verified, row.heal_began, row.healed, row.recovered, row.since_heal)
+    remarks = "<br>".join(map(escape, row.remarks))
+    return (escape(row.name), escape(row.targets), *times, row.lowest, row.leader_changes, remarks)
 
 
 def _facts(title: str, facts: Sequence[Fact], label: str = "figure") -> list[str]:

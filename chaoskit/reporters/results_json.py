@@ -13,9 +13,19 @@ name = "json"
 file = "results.json"
 
 _ON_TOP = (
-    "verdict", "exit_code", "summary", "schema_version", "experiment", "title", "run_id", "started_at", "seed", "chaoskit_version",
-    "findings", "notes",
-)  # fmt: skip
+    "verdict",
+    "exit_code",
+    "summary",
+    "schema_version",
+    "experiment",
+    "title",
+    "run_id",
+    "started_at",
+    "seed",
+    "chaoskit_version",
+    "findings",
+    "notes",
+)
 _AT_THE_END = ("environment", "events", "timeline")
 
 

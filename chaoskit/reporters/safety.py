@@ -22,7 +22,6 @@ _SECRET_IN_TEXT = re.compile(
 _TELLING_LENGTH = 6  # shorter values, such as "true", are words that stand elsewhere by chance
 
 
-
 def safe(results: Results) -> Results:
     """The same results; applying it twice changes nothing."""
     hidden = [value for name, value in results.environment.items() if _SECRET_NAME.search(name) and value != MASK]

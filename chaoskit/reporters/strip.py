@@ -13,8 +13,13 @@ NOTHING = "×"
 
 _LETTERS = {"warmup": "w", "baseline": "b", "fault": "F", "burst": "B", "recovery": "r", "drain": "d"}
 COLOURS = {
-    "warmup": "bright_black", "baseline": "green", "fault": "red", "burst": "magenta", "recovery": "cyan", "drain": "bright_black"
-}  # fmt: skip
+    "warmup": "bright_black",
+    "baseline": "green",
+    "fault": "red",
+    "burst": "magenta",
+    "recovery": "cyan",
+    "drain": "bright_black",
+}
 _LOUDEST_FIRST = ("fault", "burst", "recovery", "baseline", "warmup", "drain")
 
 
@@ -31,6 +36,12 @@ class Strip:
     @property
     def letters(self) -> str:
         return "".join(map(letter, self.kinds))
+
+    @property
+    def scale(self) -> str:
+        """How to read it."""
+        cell = f"one character is {self.seconds_per_cell} s"
+        return f"{self.label}, peak {self.peak:,.0f} · {cell} · {NOTHING} nothing acknowledged"
 
 
 def letter(kind: str) -> str:

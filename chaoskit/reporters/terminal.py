@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import TextIOBase
 from pathlib import Path
-from typing import IO
+from typing import TextIO, cast
 
 from rich import box
 from rich.cells import cell_len
@@ -33,13 +32,15 @@ from chaoskit.reporters.digest import (
     watch_facts,
 )
 from chaoskit.reporters.safety import safe
-from chaoskit.reporters.strip import COLOURS, NOTHING, Strip, letter, strip_of
+from chaoskit.reporters.strip import COLOURS, Strip, letter, strip_of
 from chaoskit.reporters.words import headline, seconds
 from chaoskit.results import Results
 from chaoskit.verdict import Finding, Verdict
 
 _LABEL = 11  # width of the left column
 _WIDE = 92  # from here on every column of the operations fits
+_WIDEST = 120  # longer lines are hard to read
+_WITHOUT_TERMINAL = 100
 _EVIDENCE_SHOWN = 5
 _COLOUR = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNKNOWN: "yellow"}
 _LISTED = {"slo", "steady-state"}  # passes of these are worth a line with their numbers
@@ -53,7 +54,7 @@ class Summary:
     run_dir: Path | None = None
     files: Sequence[str] = ()
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:  # noqa: ARG002  rich's signature
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         results = safe(self.results)
         width = options.max_width
         body = width - _LABEL - 1
@@ -71,17 +72,19 @@ class Summary:
         yield from _section("report", _where(self.run_dir, self.files))
 
 
-def summary_text(results: Results, width: int = 100) -> str:
-    """The summary without colours."""
-    console = Console(width=width, no_color=True, highlight=False, force_terminal=False)
+def print_summary(results: Results, stream: TextIO, run_dir: Path | None = None, files: Sequence[str] = ()) -> None:
+    """As wide as the terminal, within reason; without a terminal 100 columns and no blanks at the ends of lines."""
+    console = console_on(stream)
+    console.width = min(console.width, _WIDEST) if stream.isatty() else _WITHOUT_TERMINAL
     with console.capture() as captured:
-        console.print(Summary(results))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+        console.print(Summary(results, run_dir, files))
+    Spelled(stream).write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    stream.flush()
 
 
-def console_on(stream: IO[str]) -> Console:
+def console_on(stream: TextIO) -> Console:
     """A console for people. NO_COLOR is rich's to respect; glyphs that the stream cannot spell are replaced here."""
-    return Console(file=Spelled(stream), highlight=False, markup=False, emoji=False)
+    return Console(file=cast(TextIO, Spelled(stream)), highlight=False, markup=False, emoji=False)
 
 
 _ASCII = str.maketrans(
@@ -90,10 +93,10 @@ _ASCII = str.maketrans(
 )  # fmt: skip
 
 
-class Spelled(TextIOBase):
-    """A stream that never fails on a character: one that its encoding lacks becomes ASCII of the same look, or an escape."""
+class Spelled:
+    """A stream that never fails on a character: what its encoding lacks becomes like-looking ASCII, or an escape."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._spells_all = (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
 
@@ -120,7 +123,8 @@ def drawn(strip: Strip) -> Text:
     """Bars over phase letters, both in the phase's colour: without colours the letters still tell."""
     lines = (strip.bars, strip.letters)
     return Text("\n").join(
-        Text.assemble(*((glyph, COLOURS.get(kind, "")) for glyph, kind in zip(line, strip.kinds, strict=True))) for line in lines
+        Text.assemble(*((glyph, COLOURS.get(kind, "")) for glyph, kind in zip(line, strip.kinds, strict=True)))
+        for line in lines
     )
 
 
@@ -128,9 +132,22 @@ def _banner(results: Results) -> RenderableType:
     colour = _COLOUR[results.verdict]
     why = Text(results.summary or "no reason was given")
     head = Text.assemble((headline(results), f"bold {colour}"), "  ", (results.title or results.experiment, "bold"))
-    known = (results.experiment, f"seed {results.seed}", results.started_at, seconds(results.seconds), f"exit {int(results.exit_code)}")
+    known = (
+        results.experiment,
+        f"seed {results.seed}",
+        results.started_at,
+        seconds(results.seconds),
+        f"exit {int(results.exit_code)}",
+    )
     facts = Text(" · ".join(filter(None, known)), style="dim")
-    return Panel(Text("\n").join((head, why)), box=box.ROUNDED, border_style=colour, subtitle=facts, subtitle_align="left", padding=(0, 1))
+    return Panel(
+        Text("\n").join((head, why)),
+        box=box.ROUNDED,
+        border_style=colour,
+        subtitle=facts,
+        subtitle_align="left",
+        padding=(0, 1),
+    )
 
 
 def _section(label: str, body: RenderableType) -> Iterator[RenderableType]:
@@ -149,8 +166,7 @@ def _timeline(results: Results, width: int) -> Text:
     if not strip.bars:
         return Text()
     phases = [(f"{letter(kind)} {kind}", COLOURS.get(kind, "")) for kind in dict.fromkeys(filter(None, strip.kinds))]
-    scale = f"{strip.label}, peak {strip.peak:,.0f} · one character is {strip.seconds_per_cell} s · {NOTHING} nothing acknowledged"
-    return Text("\n").join((drawn(strip), Text(" · ").join(Text(*phase) for phase in phases), Text(scale, "dim")))
+    return Text("\n").join((drawn(strip), Text(" · ").join(Text(*phase) for phase in phases), Text(strip.scale, "dim")))
 
 
 def _findings(results: Results) -> RenderableType:
@@ -175,7 +191,7 @@ def _broken(finding: Finding) -> Text:
     more = len(finding.evidence) - len(shown)
     text = _said(finding)
     for line in (*shown, *([f"… {more} more in results.json"] if more > 0 else [])):
-        text.append(f"\n· {line}", "dim")
+        text.append(f"\n• {line}", "dim")
     return text
 
 
@@ -190,7 +206,11 @@ def _operations(results: Results, width: int) -> Iterator[RenderableType]:
     rows = operation_rows(results)
     if not rows:
         return
-    columns = [column for column in _COLUMNS if (width >= _WIDE or not column.wide) and (column.header != "unsent" or any(row.unsent for row in rows))]
+    columns = [
+        column
+        for column in _COLUMNS
+        if (width >= _WIDE or not column.wide) and (column.header != "unsent" or any(row.unsent for row in rows))
+    ]
     table = _table("per phase", [column.header for column in columns], wide=width >= _WIDE)
     for row in rows:
         style = "" if row.judged else "dim"
@@ -199,7 +219,10 @@ def _operations(results: Results, width: int) -> Iterator[RenderableType]:
         table.add_row(Text(f"  {row.operation}"), *(_cell(column.get(row)) for column in columns), style=style)
     yield Padding(table, (1, 0, 0, 0))
     if at_least := censored(results):
-        yield Text(f" {at_least:,} operations had no answer; they count with at least the time they were waited for", style="dim")
+        yield Text(
+            f" {at_least:,} operations had no answer; they count with at least the time they were waited for",
+            style="dim",
+        )
     yield Text()
 
 
@@ -238,7 +261,9 @@ def _faults(results: Results, width: int) -> Iterator[RenderableType]:
     for row in rows:
         times = (row.injected, row.verified, row.heal_began, row.healed, row.recovered)
         facts = (*times, row.since_heal, row.lowest, row.leader_changes) if wide else times
-        table.add_row(Text.assemble((row.name, "bold"), f"  {row.targets}"), *map(Text, facts), style="red" if row.bad else "")
+        table.add_row(
+            Text.assemble((row.name, "bold"), f"  {row.targets}"), *map(Text, facts), style="red" if row.bad else ""
+        )
     yield Padding(table, (1, 0, 0, 0))
     for row in rows:
         remarks = (Text(remark, "red" if row.bad and remark.startswith("problem") else "dim") for remark in row.remarks)

@@ -17,7 +17,9 @@ def render(results: Results) -> str:
     kinds = sorted({kind for second in results.timeline for kind in second.ok})
     text = StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["at_s", "phase", *(f"{kind}_ok" for kind in kinds), "failed", "unknown", "p99_ms", "watch_events", "leader"])
+    table.writerow(
+        ["at_s", "phase", *(f"{kind}_ok" for kind in kinds), "failed", "unknown", "p99_ms", "watch_events", "leader"]
+    )
     table.writerows(_row(results, second, kinds) for second in results.timeline)
     return text.getvalue()
 

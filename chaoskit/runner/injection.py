@@ -108,6 +108,7 @@ class Injection:
             evidence=self.evidence,
             heal_evidence=self.heal_evidence,
             problem="; ".join(self.problems),
+            cut=tuple(sorted({str(link) for harm in self.harms if isinstance(harm, Cut) for link in harm.links})),
         )
 
 

@@ -23,7 +23,7 @@ def load_order(plan: Plan, run_id: str, prefix: str, cluster: Cluster, rundir: R
         endpoints=cluster.client_endpoints(),
         workloads={name: WorkloadOrder.of(spec.kind, spec) for name, spec in plan.load.workloads.items()},
         bursts=bursts,
-        shard=str(rundir.history / "worker-0.shard"),
+        shard=str((rundir.history / "worker-0.shard").absolute()),  # the worker runs in a folder of its own
         timeout_s=plan.load.timeout,
         failover=plan.load.failover,
         arrivals=plan.load.arrivals,

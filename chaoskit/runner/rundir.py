@@ -52,7 +52,9 @@ class RunDir:
             path = _new_folder(folder, now.astimezone(UTC).strftime(_STAMP))
             _point(folder / LATEST, path.name)
         except OSError as error:
-            raise _refused(f"cannot make a run directory in {folder}: {error.strerror}; --out names another place") from error
+            raise _refused(
+                f"cannot make a run directory in {folder}: {error.strerror}; --out names another place"
+            ) from error
         run = cls(path)
         run.history.mkdir()
         run.logs.mkdir()
@@ -70,11 +72,7 @@ class RunDir:
         runs = _latest_runs(base)
         if text == LATEST and runs:
             return cls(max(runs.values(), key=lambda path: path.name))
-        if Path(text).is_dir() and not runs:
-            raise _refused(f"{text} holds no run: neither plan.json nor results.json is in it")
-        if not runs:
-            raise _refused(f"no run {text!r}: {base} holds none; `chaoskit run` makes one, --out names another place")
-        raise _refused(f"{unknown('run', text, [LATEST, *runs])}, or the path of a run directory")
+        raise _refused(_no_run(text, base, runs))
 
     def write_identity(self, identity: RunIdentity) -> None:
         """Say who this run is and how it ended; `load` reads it."""
@@ -86,7 +84,7 @@ class RunDir:
         if not any(self.history.glob(f"*{SUFFIX}")):
             missing.append(f"{self.history.name}/*{SUFFIX}")
         if missing:
-            raise _refused(f"{self} cannot be judged, the run did not get that far: {' and '.join(missing)} missing")
+            raise _refused(f"{self} cannot be judged, the run did not get that far: {', '.join(missing)} missing")
         return load_history(self.history), self._plan().promises(), self._identity()
 
     def _plan(self) -> Plan:
@@ -131,6 +129,16 @@ def _run_at(folder: Path) -> RunDir | None:
         except (OSError, ValueError):  # a name that no file can have
             return None
     return None
+
+
+def _no_run(text: str, base: Path, runs: Iterable[str]) -> str:
+    if not runs:
+        return f"no run {text[:200]!r}: {base} holds none; `chaoskit run` makes one, --out names another place"
+    if os.path.isdir(text):  # noqa: PTH112  Path.is_dir raises for a name that is too long
+        return (
+            f"{text} holds no run, neither plan.json nor results.json is in it; there are: {', '.join((LATEST, *runs))}"
+        )
+    return f"{unknown('run', text, [LATEST, *runs])}, or the path of a run directory"
 
 
 def _latest_runs(base: Path) -> dict[str, Path]:

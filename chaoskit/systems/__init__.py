@@ -11,6 +11,7 @@ from chaoskit.contracts import System
 
 
 def _etcd(version: str) -> System:
+    """etcd 3.5, 3.6 or 3.7; others run, but their flags are not checked."""
     from chaoskit.systems.etcd.system import Etcd  # noqa: PLC0415  grpcio and protobuf take 0.1 s to import
 
     return Etcd(version)

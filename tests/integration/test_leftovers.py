@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -44,22 +45,27 @@ def run_id(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def foreign() -> Iterator[list[subprocess.Popen[bytes]]]:
+def sleeping() -> Iterator[Callable[[dict[str, str]], subprocess.Popen[bytes]]]:
+    """Makes processes with these variables, which end with the test however it ends."""
+    with ExitStack() as undo:
+
+        def start(variables: dict[str, str]) -> subprocess.Popen[bytes]:
+            process = undo.enter_context(subprocess.Popen(["sleep", "300"], env={**os.environ, **variables}))
+            undo.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def foreign(sleeping: Callable[[dict[str, str]], subprocess.Popen[bytes]]) -> list[subprocess.Popen[bytes]]:
     """Processes that only look like leftovers: of a live owner, of no owner, of a run whose owner is no owner."""
-    sleeps = [
+    return [
         sleeping({RUN_MARKER: "live", OWNER_MARKER: str(own_identity())}),
         sleeping({RUN_MARKER: "nobody's"}),
         sleeping({RUN_MARKER: "odd", OWNER_MARKER: "12:x"}),
         sleeping({"NOTES": f"about {RUN_MARKER}=x", OWNER_MARKER: "1999999:1"}),
     ]
-    yield sleeps
-    for sleep in sleeps:
-        sleep.kill()
-        sleep.wait(5)
-
-
-def sleeping(markers: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sleep", "300"], env={**os.environ, **markers})
 
 
 def controller(*command: str, log: Path) -> subprocess.Popen[str]:
@@ -141,8 +147,10 @@ def test_after_a_kill_at_any_moment_a_sweep_leaves_results_and_foreign_things_on
     assert sweep() == []
 
 
-def test_a_process_that_outlived_its_controller_is_killed_even_when_stopped(run_id: str) -> None:
-    owner = subprocess.Popen(["sleep", "300"])
+def test_a_process_that_outlived_its_controller_is_killed_even_when_stopped(
+    run_id: str, sleeping: Callable[[dict[str, str]], subprocess.Popen[bytes]]
+) -> None:
+    owner = sleeping({})
     identity = identify(owner.pid)
     orphan = sleeping({RUN_MARKER: run_id, OWNER_MARKER: str(identity)})
     until(lambda: running(run_id), "the markers showing")
@@ -152,7 +160,6 @@ def test_a_process_that_outlived_its_controller_is_killed_even_when_stopped(run_
     until(lambda: identity and not identity.alive, "the owner dead")
     assert sweep() == [f"killed sleep (pid {orphan.pid}) of run {run_id}"]
     assert orphan.wait(5) == -signal.SIGKILL
-    owner.wait(5)
 
 
 def test_a_run_after_a_killed_one_sweeps_first_and_works(tmp_path: Path, run_id: str) -> None:

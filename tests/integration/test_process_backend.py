@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.integration
 
 VERSION = "3.6.14"
 N1_N2 = Link("n1", "n2")
+SLOW = Toxic(frozenset({N1_N2}), "latency", (("latency", 60),))
 T = TypeVar("T")
 
 
@@ -157,7 +160,7 @@ def test_rejecting_hides_a_blackhole_that_is_still_there_afterwards(cluster: Clu
 
 def test_latencies_of_two_holders_add_up_on_both_streams(cluster: Cluster) -> None:
     for holder in ("a/b", "a-b"):
-        cluster.inflict(holder, Toxic(frozenset({N1_N2}), "latency", (("latency", 60),)))
+        cluster.inflict(holder, SLOW)
     assert 0.24 <= cluster.probe(N1_N2, 3).seconds < 1
     cluster.release("a/b")
     assert 0.12 <= cluster.probe(N1_N2, 3).seconds < 0.24
@@ -171,6 +174,22 @@ def test_a_narrow_link_takes_its_time_for_a_padded_probe(cluster: Cluster) -> No
     assert 0.4 <= cluster.probe(link, 5, padding=100_000).seconds < 2
     cluster.release("narrow")
     assert cluster.probe(link, 5, padding=100_000).seconds < 0.4
+
+
+def test_holders_in_parallel_threads_end_with_a_healed_cluster(cluster: Cluster) -> None:
+    def torment(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(8):
+            harm = rng.choice([Cut(frozenset({N1_N2}), "reject"), Cut(frozenset({N1_N2})), SLOW, Paused(("n1",))])
+            cluster.inflict(f"thread {seed}", harm)
+            cluster.release(f"thread {seed}")
+
+    cluster.inflict("steady", Cut(frozenset({Link("n1", "n3")}), "reject"))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(torment, range(4)))
+    assert cluster.probe(Link("n1", "n3"), 0.2).how == "connection refused"
+    assert cluster.probe(N1_N2, 1).seconds < 0.12
+    assert cluster.process("n1").state == "running"
 
 
 def test_harm_that_cannot_be_is_refused_and_leaves_nothing(cluster: Cluster) -> None:

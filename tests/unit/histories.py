@@ -92,6 +92,16 @@ def put(
     )  # fmt: skip
 
 
+def keepalive(
+    number: int, lease: int, due_s: float, *, client: int = 100, ttl_s: int = TTL_S, member: str = "n2"
+) -> Operation:
+    """One keepalive, acknowledged 2 ms after it was sent."""
+    return Operation(
+        0, number, "lease_keepalive", client, member, at(due_s), at(due_s), at(due_s + 0.002), Outcome.OK, lease=lease,
+        ttl_s=ttl_s,
+    )  # fmt: skip
+
+
 def phases(scenario: Scenario) -> list[Phase]:
     begins = 1 + scenario.baseline_s
     found = [
@@ -170,21 +180,7 @@ def _lease(history: History, writes: list[_Write], lease: int, number: int, scen
     due_s = 1.5
     while due_s < scenario.load_ends_s:
         number += 2
-        history.operations.append(
-            Operation(
-                0,
-                number,
-                "lease_keepalive",
-                client,
-                "n2",
-                at(due_s),
-                at(due_s),
-                at(due_s + 0.002),
-                Outcome.OK,
-                lease=lease,
-                ttl_s=TTL_S,
-            )  # fmt: skip
-        )
+        history.operations.append(keepalive(number, lease, due_s, client=client))
         due_s += TTL_S / 3
     history.lease_ended.append(LeaseEnded(0, client, lease, key, at(scenario.load_ends_s), "stopped"))
 

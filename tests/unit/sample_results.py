@@ -1,4 +1,4 @@
-"""Results as real runs give them: one that found a weakness, one that passed, one interrupted, and one with nothing in it."""
+"""Results as real runs give them: one that found a weakness, one that passed, one interrupted, one with nothing."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ from chaoskit.results import (
 from chaoskit.verdict import ExitCode, Finding, Verdict
 
 
-def latencies(p50: float, p99: float, p99_9: float, highest: float, count: int = 15000, censored: int = 0) -> Percentiles:
+def latencies(
+    p50: float, p99: float, p99_9: float, highest: float, count: int = 15000, censored: int = 0
+) -> Percentiles:
     return Percentiles(count=count, p50=p50, p90=p50 * 1.8, p99=p99, p99_9=p99_9, max=highest, censored=censored)
 
 
-def operations(offered: float, goodput: float, response: Percentiles, unknown: int = 0, **errors: int) -> OperationFigures:
+def operations(
+    offered: float, goodput: float, response: Percentiles, unknown: int = 0, **errors: int
+) -> OperationFigures:
     return OperationFigures(
         offered_per_s=offered,
         achieved_per_s=offered,
@@ -46,16 +50,36 @@ _QUIET = {
     "lease_keepalive": operations(120, 120, latencies(0.9, 3.9, 5.2, 9.1)),
 }
 _HURT = {
-    "put": operations(1500, 1301.4, latencies(1.1, 1804.3, 2003.1, 2004.0, censored=132), unknown=132, **{"UNAVAILABLE: etcdserver: leader changed": 90, "DEADLINE_EXCEEDED: no answer in 2 s": 42}),
-    "read": operations(1000, 871.0, latencies(0.8, 1650.2, 1990.0, 2001.5, censored=61), unknown=61, **{"DEADLINE_EXCEEDED: no answer in 2 s": 61}),
+    "put": operations(
+        1500,
+        1301.4,
+        latencies(1.1, 1804.3, 2003.1, 2004.0, censored=132),
+        unknown=132,
+        **{"UNAVAILABLE: etcdserver: leader changed": 90, "DEADLINE_EXCEEDED: no answer in 2 s": 42},
+    ),
+    "read": operations(
+        1000,
+        871.0,
+        latencies(0.8, 1650.2, 1990.0, 2001.5, censored=61),
+        unknown=61,
+        **{"DEADLINE_EXCEEDED: no answer in 2 s": 61},
+    ),
     "lease_keepalive": operations(120, 113.2, latencies(1.0, 1402, 1903.7, 2000.9, censored=7), unknown=7),
-}  # fmt: skip
+}
 
 
-def _phase(name: str, begins_s: float, length_s: float, ops: dict[str, OperationFigures], gap: float | None, leaders: int = 0, judged: bool = True) -> PhaseFigures:
+def _phase(
+    name: str,
+    begins_s: float,
+    length_s: float,
+    ops: dict[str, OperationFigures],
+    gap: float | None,
+    leaders: int = 0,
+    judged: bool = True,
+) -> PhaseFigures:
     return PhaseFigures(
         name=name,
-        kind=name.split(":")[0],
+        kind=name.partition(":")[0],
         judged=judged,
         begins_s=begins_s,
         seconds=length_s,
@@ -82,22 +106,39 @@ def _second(at_s: int) -> Second:
 
 
 _FINDINGS = (
-    Finding(checker="watch", promise="Reliable", kind="guarantee", verdict=Verdict.PASS, sentence="no gap in 200 watches"),
-    Finding(checker="watch", promise="Ordered", kind="guarantee", verdict=Verdict.PASS, sentence="revisions only rose in 200 watches"),
-    Finding(checker="slo", promise="put.p99 < 100ms", kind="steady-state", verdict=Verdict.PASS, sentence="baseline: 4.21 ms", numbers={"put.p99_ms": 4.21}),
+    Finding(
+        checker="watch", promise="Reliable", kind="guarantee", verdict=Verdict.PASS, sentence="no gap in 200 watches"
+    ),
+    Finding(
+        checker="watch",
+        promise="Ordered",
+        kind="guarantee",
+        verdict=Verdict.PASS,
+        sentence="revisions only rose in 200 watches",
+    ),
+    Finding(
+        checker="slo",
+        promise="put.p99 < 100ms",
+        kind="steady-state",
+        verdict=Verdict.PASS,
+        sentence="baseline: 4.21 ms",
+        numbers={"put.p99_ms": 4.21},
+    ),
     Finding(
         checker="lease",
         promise="lease.early_expiry == 0",
         kind="slo",
         verdict=Verdict.FAIL,
-        sentence="lease.early_expiry == 0 broken: 2 of 200 leases expired although their keepalive had been acknowledged",
+        sentence="lease.early_expiry == 0 broken: 2 of 200 leases expired after an acknowledged keepalive",
         numbers={"lease.early_expiry": 2},
         evidence=(
-            "lease 7587869 at n2: TTL 5 s, last acknowledged keepalive sent at 19.402 s, key gone at 21.007 s, 3.395 s early",
-            "lease 7587871 at n2: TTL 5 s, last acknowledged keepalive sent at 19.611 s, key gone at 21.007 s, 3.604 s early",
+            "lease 7587869 at n2: TTL 5 s, last keepalive sent at 19.402 s, key gone at 21.007 s, 3.395 s early",
+            "lease 7587871 at n2: TTL 5 s, last keepalive sent at 19.611 s, key gone at 21.007 s, 3.604 s early",
         ),
     ),
-    Finding(checker="slo", promise="write.gap < 5s", kind="slo", verdict=Verdict.PASS, sentence="longest 1.38 s at 12.97 s"),
+    Finding(
+        checker="slo", promise="write.gap < 5s", kind="slo", verdict=Verdict.PASS, sentence="longest 1.38 s at 12.97 s"
+    ),
     Finding(
         checker="generator",
         promise="generator innocent",
@@ -105,7 +146,7 @@ _FINDINGS = (
         verdict=Verdict.UNKNOWN,
         sentence="recovery:kill: worker CPU 94 %: latency there is the generator's own",
     ),
-)  # fmt: skip
+)
 
 FAIL = Results(
     experiment="partition",
@@ -115,7 +156,7 @@ FAIL = Results(
     chaoskit_version="0.1.0",
     verdict=Verdict.FAIL,
     exit_code=ExitCode.DEVIATED,
-    summary="lease.early_expiry == 0 broken: 2 of 200 leases expired although their keepalive had been acknowledged",
+    summary="lease.early_expiry == 0 broken: 2 of 200 leases expired after an acknowledged keepalive",
     seed=7,
     findings=_FINDINGS,
     environment={"etcd": "3.6.14", "cpu": "Some CPU @ 2.6 GHz", "cpus": "2", "fsync p99": "1.42 ms"},
@@ -145,13 +186,29 @@ FAIL = Results(
         reconnects={"no leader": 66, "reset": 2},
         broken={"Reliable": 0},
     ),
-    lease=LeaseFigures(granted=200, keepalives=5210, early_expiry=2, late_expiry=0, client_expiry=3, expiry_lag_s=latencies(0.2, 1.1, 1.2, 1.21, count=5)),
+    lease=LeaseFigures(
+        granted=200,
+        keepalives=5210,
+        early_expiry=2,
+        late_expiry=0,
+        client_expiry=3,
+        expiry_lag_s=latencies(0.2, 1.1, 1.2, 1.21, count=5),
+    ),
     write_gap_s=1.38,
     write_gap_at_s=12.97,
     write_gap_per_client_s=2.01,
     recovery=(
-        RecoveryFigures(fault="partition", seconds=2.6, seconds_since_heal=0.0, goodput_lowest_per_s=0.0, leader_changes=1),
-        RecoveryFigures(fault="kill", seconds=None, seconds_since_heal=None, never_recovered_after_s=12.8, goodput_lowest_per_s=0.0, leader_changes=1),
+        RecoveryFigures(
+            fault="partition", seconds=2.6, seconds_since_heal=0.0, goodput_lowest_per_s=0.0, leader_changes=1
+        ),
+        RecoveryFigures(
+            fault="kill",
+            seconds=None,
+            seconds_since_heal=None,
+            never_recovered_after_s=12.8,
+            goodput_lowest_per_s=0.0,
+            leader_changes=1,
+        ),
     ),
     faults=(
         FaultFigures(
@@ -188,14 +245,21 @@ FAIL = Results(
         MemberFigures(name="n3", down_s=5.2, paused_s=0, silent_s=0.3, leader_s=0),
     ),
     leader_changes=3,
-    generator=GeneratorFigures(lag_ms=latencies(0.1, 0.42, 1.9, 7.3), cpu=0.94, cpu_mean=0.31, loop_stall_ms=11.8, rss_bytes=188_743_680, saturated_phases=("recovery:kill",)),
+    generator=GeneratorFigures(
+        lag_ms=latencies(0.1, 0.42, 1.9, 7.3),
+        cpu=0.94,
+        cpu_mean=0.31,
+        loop_stall_ms=11.8,
+        rss_bytes=188_743_680,
+        saturated_phases=("recovery:kill",),
+    ),
     timeline=tuple(_second(at_s) for at_s in range(46)),
     events=(
         Event(at_s=3.0, kind="phase_began", subject="baseline", detail="baseline"),
-        Event(at_s=12.61, kind="fault_injected", subject="partition", detail="n2, the leader, cut from n1 and n3 in both directions (blackhole)"),
+        Event(at_s=12.61, kind="fault_injected", subject="partition", detail="n2 cut from n1 and n3 (blackhole)"),
         Event(at_s=14.2, kind="leader_changed", subject="n1", detail="n1 instead of n2"),
     ),
-)  # fmt: skip
+)
 
 _ALL_WELL = tuple(finding for finding in _FINDINGS if finding.verdict is Verdict.PASS)
 

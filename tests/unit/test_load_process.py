@@ -37,7 +37,7 @@ def test_the_other_end_sees_when_one_is_closed() -> None:
 
 
 def test_arrivals_that_found_no_client_before_the_stop_are_recorded_as_unsent() -> None:
-    crowd = Crowd("put", Put.model_validate({"rate": "100/s"}), seed="7:0", arrivals="uniform", first_client=0)
+    crowd = Crowd(Put.model_validate({"rate": "100/s"}), seed="7:0", arrivals="uniform", first_client=0)
     crowd.begin(0)
     assert crowd.schedule is not None
     taken = [crowd.schedule.take().due_ns for _ in range(30)]
@@ -45,4 +45,4 @@ def test_arrivals_that_found_no_client_before_the_stop_are_recorded_as_unsent() 
     assert (unsent.worker, unsent.kind, unsent.stopped_ns) == (4, "put", 1_000_000_000)
     assert len(unsent.dues_ns) == 70
     assert taken[-1] < unsent.dues_ns[0] <= unsent.dues_ns[-1] <= 1_000_000_000
-    assert list(crowd.end(2_000_000_000, worker=4)) == []
+    assert crowd.end(2_000_000_000, worker=4) == []

@@ -30,7 +30,7 @@ class Server:
 
     def __init__(self, listener: socket.socket) -> None:
         self.stream = MessageStream(
-            "127.0.0.1:%d" % listener.getsockname()[1], "/a.B/C", b"request", connect_s=2, idle_s=2
+            f"127.0.0.1:{listener.getsockname()[1]}", "/a.B/C", b"request", connect_s=2, idle_s=2
         )
         self._socket, _ = listener.accept()
         self._socket.settimeout(2)
@@ -144,9 +144,9 @@ def test_a_closed_connection_ends_the_stream(server: Server) -> None:
 
 def test_a_silent_server_ends_the_stream_when_the_deadline_is_over() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        endpoint = "127.0.0.1:%d" % listener.getsockname()[1]
+        endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
         stream = MessageStream(endpoint, "/a.B/C", b"", connect_s=1, idle_s=0.05)
-        with pytest.raises(StreamEnded, match="no byte for 0.05 s"):
+        with pytest.raises(StreamEnded, match=r"no byte for 0\.05 s"):
             stream.read()
         stream.close()
 

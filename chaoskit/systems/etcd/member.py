@@ -143,7 +143,7 @@ def _unknown(line: tuple[int, int], name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    return name.strip().lstrip("-")
+    return name.lstrip("-")
 
 
 def _progress_flag(line: tuple[int, int]) -> str:

@@ -1,14 +1,15 @@
 """Watches through etcd3's own `Watcher`, with what it keeps to itself: created revisions, server cancels, dead streams.
 
 The Watcher is the library under test and stays as it is. We stand in for its gRPC stub, so every raw response passes
-here first, and a stream is used once: after an error the Watcher would open the next one at once and spin while connections
-are refused, so the next watch gets a fresh Watcher on a fresh connection.
+here first, and a stream is used once: after an error the Watcher would open the next one at once and spin while
+connections are refused, so the next watch gets a fresh Watcher on a fresh connection.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from queue import Queue
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -76,6 +77,8 @@ class WatchStream:
         self._etcd = etcd
         self._stub = etcdrpc.WatchStub(etcd.channel)
         self._watcher = Watcher(self, metadata=_REQUIRE_LEADER)
+        # etcd3 takes 10 requests, then waits with its lock held: on a dead stream many cancels would hang for ever
+        self._watcher._request_queue = Queue()
         self._opened = False
         self._watches: dict[int, Watch] = {}
         self._pending: Watch | None = None

@@ -1,0 +1,355 @@
+"""An experiment is whole before anything starts: all mistakes at once, each with its place and the choices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from chaoskit.errors import InvalidExperiment
+from chaoskit.experiment import Plan, find_experiment, make_plan, packaged_experiments
+from chaoskit.experiment.bed import Bed, bed_of
+from chaoskit.experiment.document import Document, Scalar
+from chaoskit.experiment.model import MAX_STEPS, Experiment
+from chaoskit.experiment.plan import Burst, FaultStep, Wait
+from chaoskit.experiment.problems import problems_of
+from chaoskit.faults import FAULTS
+from chaoskit.topology import member_names
+from chaoskit.workloads import WORKLOADS
+
+pytestmark = pytest.mark.unit
+
+VALID = """\
+title: T
+cluster: {version: "3.6.14", members: 3}
+load:
+  put: {rate: 300/s}
+steady-state:
+  - put.p99 < 100ms
+method:
+  - wait: 10s
+  - fault: kill
+    target: leader
+    for: 5s
+  - wait: 8s
+slo:
+  - write.gap < 5s
+"""
+NAMES = ["baseline", "partition", "leader-kill", "watch-reconnect", "slow-follower", "pause-leader", "lease-storm"]
+
+
+@pytest.fixture
+def file(tmp_path: Path):  # type: ignore[no-untyped-def]  # a factory of paths
+    def write(text: str, name: str = "x.yaml") -> str:
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def problems(path: str, **options: object) -> str:
+    with pytest.raises(InvalidExperiment) as caught:
+        make_plan(path, **options)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+# ── mistakes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        ("title: T", "titel: T", "titel: unknown key 'titel'; did you mean 'title'?"),
+        ("members: 3", "membrs: 3", "cluster.membrs: unknown key 'membrs'; did you mean 'members'?"),
+        ("members: 3", "members: 4", "cluster.members: a cluster has 1, 3, 5, 7 members, not 4"),
+        ("members: 3", "members: true", "cluster.members: must be"),
+        ("members: 3", "members: '3'", "cluster.members: must be"),
+        ('"3.6.14"', "3.6", "cluster.version: must be text; write '3.6' in quotes"),
+        ('"3.6.14"', "latest", "cluster.version: 'latest' does not look like"),
+        ("members: 3", "members: 3, backend: docker-ish", "cluster.backend: unknown backend 'docker-ish'"),
+        ("members: 3", "members: 3, system: etdc", "cluster.system: unknown system 'etdc'; did you mean 'etcd'?"),
+        ("members: 3", "members: 3, flags: {name: x}", "cluster.flags.name: "),
+        ("put: {rate: 300/s}", "put: {rate: 300}", "load.put.rate: 300 needs a unit, such as 1500/s"),
+        ("put: {rate: 300/s}", "put: {rate: 300/fortnight}", "load.put.rate: '300/fortnight' is not a rate"),
+        ("put: {rate: 300/s}", "put: {rate: 999999/s}", "load.put.rate: must be from"),
+        ("put: {rate: 300/s}", "put: {rate: 300/s, value_size: 3XB}", "load.put.value_size: '3XB' is not a size"),
+        ("put: {rate: 300/s}", "put:", "load.put: must be a mapping"),
+        ("put: {rate: 300/s}", "ptu: {rate: 300/s}", "load.ptu: unknown key 'ptu'; did you mean 'put'?"),
+        ("put: {rate: 300/s}", "keys: 10", "load: there is no workload; give at least one of put"),
+        ("load:\n", "load:\n  client: ectd3\n", "load.client: unknown client 'ectd3'; did you mean 'etcd3'?"),
+        ("load:\n", "load:\n  workers: 2\n", "load.workers: more than one load worker is not supported yet"),
+        ("load:\n", "load:\n  timeout: 1h\n", "load.timeout: must be from 10ms to 60s"),
+        ("put.p99 < 100ms", "putt.p99 < 100ms", "steady-state[0]: unknown subject 'putt'; did you mean 'put'?"),
+        ("put.p99 < 100ms", "put.p99 < 100", "steady-state[0]: '100' is not a duration"),
+        ("write.gap < 5s", "read.p99 < 5s", "slo[0]: nothing in load or in a burst records read"),
+        ("write.gap < 5s", "watch.lost == 0", "slo[0]: nothing in load or in a burst records watch"),
+        ("write.gap < 5s", "put.p99 < 5s in fualt:*", "slo[0]: unknown phase 'fualt:*'"),
+        ("fault: kill", "fault: kil", "method[1].fault: unknown fault 'kil'; did you mean 'kill'?"),
+        ("fault: kill", "fault: [kill]", "method[1].fault: unknown fault"),
+        ("fault: kill", "fautl: kill", "did you mean 'fault' where it says 'fautl'?"),
+        ("target: leader", "target: leadr", "method[1].target: unknown target 'leadr'; did you mean 'leader'?"),
+        ("target: leader", "target: n9", "method[1]: unknown member 'n9'"),
+        ("target: leader", "traget: leader", "method[1].traget: unknown key 'traget'; did you mean 'target'?"),
+        ("target: leader", "tagret: leader", "method[1].target: missing"),
+        ("for: 5s", "for: 5", "method[1].for: 5 needs a unit, such as 10s"),
+        ("for: 5s", "for: 5 parsecs", "method[1].for: '5 parsecs' is not a duration"),
+        ("for: 5s", "for: 2h", "method[1].for: must be from 100ms to 1h"),
+        ("for: 5s", "for: 5s\n    every: 3s\n    times: 2", "method[1]: every must be longer than for"),
+        ("for: 5s", "for: 5s\n    every: 9s", "method[1]: every and times are given together"),
+        ("  - wait: 10s\n", "  - wait: 1s\n", "steady-state needs a baseline"),
+        ("  - wait: 8s\n", "  - wait: 8s\n    fault: kill\n", "wait and fault stand together"),
+        ("  - wait: 8s\n", "  - 8s\n", "method[2]: a step is a mapping with one of wait, fault, parallel, burst"),
+        ("  - wait: 8s\n", "  - parallel: []\n", "method[2].parallel: "),
+        ("  - wait: 8s\n", "  - burst: lease_strom\n    for: 1s\n", "unknown workload 'lease_strom'; did you mean"),
+        ("  - wait: 8s\n", "  - parallel: [{wait: 1s}, {wait: 1s}]\n", "only faults can stand under parallel"),
+        ("  - wait: 8s\n", "  - wait: 23h\n  - wait: 23h\n", "the whole run would take"),
+        ("  - wait: 8s\n", "  - wait: 1s\n" * MAX_STEPS, "method: "),
+        ("slo:", "seed: -1\nslo:", "seed: must be greater than or equal to 0"),
+        ("slo:", "seed: 1.5\nslo:", "seed: must be"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_path_and_the_choices(file, right: str, wrong: str, says: str) -> None:  # type: ignore[no-untyped-def]
+    assert right in VALID
+    assert says in problems(file(VALID.replace(right, wrong, 1)))
+
+
+def test_every_mistake_is_told_at_once_in_the_order_of_the_file(file) -> None:  # type: ignore[no-untyped-def]
+    text = VALID
+    for right, wrong in [("members: 3", "members: 3, x: 1"), ("300/s", "300"), ("put.p99 <", "p <"), ("leader", "n7")]:
+        text = text.replace(right, wrong, 1)
+    path = file(text.replace("for: 5s", "for: 5", 1).replace("write.gap", "write.gpa"))
+    told = problems(path).splitlines()
+    assert [line.split(":")[0] for line in told] == [
+        "cluster.x", "load.put.rate", "steady-state[0]", "method[1].for", "slo[0]",
+    ]  # fmt: skip
+    assert f"({path}:2:42)" in told[0]
+    assert f"({path}:11:5)" in told[3]
+
+
+def test_an_impossible_target_is_told_even_if_other_parts_are_wrong(file) -> None:  # type: ignore[no-untyped-def]
+    told = problems(file(VALID.replace("members: 3", "members: 1, x: 1").replace("target: leader", "target: follower")))
+    assert "cluster.x: unknown key" in told
+    assert "method[1]: 1 member has no follower" in told
+
+
+def test_a_backend_that_cannot_do_a_fault_is_told() -> None:
+    class Frail(Bed):
+        def _capabilities(self) -> frozenset[str]:  # type: ignore[override]
+            return frozenset({"cut"})
+
+    kill = FAULTS["kill"].model_validate({"target": "leader", "for": "1s"})  # type: ignore[attr-defined]
+    why = Frail(member_names(3), "process").impossible(kill)
+    assert why == "backend process cannot do kill: it lacks restart, signal"
+
+
+@pytest.mark.parametrize("given", ["nope.yaml", "/nonexistent/x.yaml", "partitoin", "", "\0", "a" * 5000, "/tmp"])
+def test_a_name_that_leads_nowhere_is_told_with_the_packaged_ones(given: str) -> None:
+    told = problems(given)
+    assert "no such file" in told and "partition" in told
+
+
+def test_a_file_wins_over_a_packaged_experiment_of_that_name(file, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    path = Path(file(VALID, "partition.yaml"))
+    monkeypatch.chdir(path.parent)
+    assert find_experiment("partition.yaml") == Path("partition.yaml")
+    assert find_experiment("partition") == packaged_experiments()["partition"]
+
+
+# ── plans ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_plan_has_every_default_filled_in_and_survives_its_json(file) -> None:  # type: ignore[no-untyped-def]
+    plan = make_plan(file(VALID))
+    assert plan.load.client == "etcd3" and plan.load.timeout == 2.0 and plan.cluster.backend == "process"
+    assert plan.warmup == 3.0 and plan.drain == 10.0
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    assert json.loads(plan.model_dump_json())["method"][1]["faults"][0]["fault"]["for"] == "5s"
+
+
+def test_a_seed_is_drawn_when_nobody_gives_one_and_the_command_line_wins(file) -> None:  # type: ignore[no-untyped-def]
+    assert make_plan(file(VALID)).seed != make_plan(file(VALID)).seed
+    assert make_plan(file(VALID + "seed: 5\n")).seed == 5
+    assert make_plan(file(VALID + "seed: 5\n"), seed=0).seed == 0
+
+
+def test_the_backend_of_the_command_line_is_held_against_the_table(file) -> None:  # type: ignore[no-untyped-def]
+    assert "unknown backend 'moon'" in problems(file(VALID), backend="moon")
+
+
+def method(file, steps: str) -> Plan:  # type: ignore[no-untyped-def]
+    head, _, _ = VALID.partition("method:")
+    return make_plan(file(f"{head.replace('steady-state:', 'tags:')}method:\n{steps}"))
+
+
+def test_phases_are_named_after_what_happens_in_them(file) -> None:  # type: ignore[no-untyped-def]
+    phases = make_plan(file(VALID)).phases()
+    assert [(phase.name, phase.kind, phase.seconds) for phase in phases] == [
+        ("warmup", "warmup", 3.0),
+        ("baseline", "baseline", 10.0),
+        ("fault:kill", "fault", 5.0),
+        ("recovery:kill", "recovery", 8.0),
+        ("drain", "drain", 10.0),
+    ]
+    assert make_plan(file(VALID)).seconds() == 36.0
+
+
+def test_a_repeated_fault_is_written_out_with_waits_between(file) -> None:  # type: ignore[no-untyped-def]
+    plan = method(file, "  - {fault: kill, target: leader, for: 5s, every: 20s, times: 3}\n  - wait: 8s\n")
+    assert [(step.name, getattr(step, "for_", None)) for step in plan.method] == [
+        ("kill", None), ("recovery:kill", 15.0), ("kill#2", None), ("recovery:kill#2", 15.0), ("kill#3", None),
+        ("recovery:kill#3", 8.0),
+    ]  # fmt: skip
+
+
+def test_waits_that_follow_each_other_are_one_phase(file) -> None:  # type: ignore[no-untyped-def]
+    plan = method(
+        file, "  - wait: 2s\n  - wait: 3s\n  - {fault: pause, target: n1, for: 1s}\n  - wait: 1s\n  - wait: 1s\n"
+    )
+    assert [phase.seconds for phase in plan.phases()] == [3.0, 5.0, 1.0, 2.0, 10.0]
+
+
+def test_faults_in_parallel_have_names_of_their_own_and_last_until_the_last_one(file) -> None:  # type: ignore[no-untyped-def]
+    steps = "  - {fault: kill, target: n1, for: 1s}\n  - parallel:\n    - {fault: kill, target: n2, for: 3s}\n"
+    plan = method(file, steps + "    - {fault: latency, delay: 50ms, for: 4s, after: 2s}\n")
+    step = plan.method[1]
+    assert isinstance(step, FaultStep)
+    assert step.name == "kill+latency"
+    assert [(timed.name, timed.after) for timed in step.faults] == [("kill#2", 0.0), ("latency", 2.0)]
+    assert plan.phases()[2] == ("fault:kill+latency", "fault", 6.0)
+
+
+def test_a_burst_is_a_phase_with_its_own_recovery(file) -> None:  # type: ignore[no-untyped-def]
+    plan = method(file, "  - {burst: lease_storm, leases: 10, for: 6s, name: storm}\n  - wait: 2s\n")
+    burst, wait = plan.method
+    assert isinstance(burst, Burst) and burst.workload.kind == "lease_storm"
+    assert isinstance(wait, Wait) and wait.name == "recovery:storm"
+    assert plan.phases()[1] == ("burst:storm", "burst", 6.0)
+
+
+def test_a_variable_may_stand_for_a_number(file) -> None:  # type: ignore[no-untyped-def]
+    path = file(VALID.replace("members: 3", 'members: "${N:-3}"'))
+    assert make_plan(path).cluster.members == 3
+    assert make_plan(path, variables={"N": "5"}).cluster.members == 5
+    assert "members, not 4" in problems(path, variables={"N": "4"})
+
+
+def test_promises_of_a_plan_are_what_checkers_read(file) -> None:  # type: ignore[no-untyped-def]
+    promises = make_plan(file(VALID), overrides={"drain": "4s"}).promises()
+    assert promises.steady_state == ("put.p99 < 100ms",) and promises.slo == ("write.gap < 5s",)
+    assert promises.drain_deadline_s == 4.0
+
+
+# ── what comes with chaoskit ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_packaged_experiments_are_these() -> None:
+    assert sorted(packaged_experiments()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_packaged_experiment_is_valid_short_and_says_what_it_shows_and_expects(name: str) -> None:
+    plan = make_plan(name)
+    assert plan.seconds() - plan.drain <= 45
+    assert plan.cluster.version == "3.6.14" and plan.slo and plan.steady_state
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    text = packaged_experiments()[name].read_text()
+    assert text.startswith("# What this shows:") and "# Expected:" in text
+
+
+@pytest.mark.parametrize("version", ["3.5.33", "3.6.14", "3.7.1"])
+def test_packaged_experiments_run_on_every_supported_line(version: str) -> None:
+    for name in NAMES:
+        assert make_plan(name, variables={"VERSION": version}).cluster.version == version
+
+
+def test_watch_reconnect_can_show_the_other_kind_of_client() -> None:
+    plan = make_plan("watch-reconnect", variables={"RECONNECT": "resume", "CLIENT_LOSS": "== 0"})
+    assert plan.slo[0] == "watch.client_loss == 0"
+
+
+# ── the manual ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_key_of_an_experiment_is_named_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+    keys: set[str] = set()
+
+    def collect(schema: object) -> None:
+        if isinstance(schema, dict):
+            keys.update(schema.get("properties", {}))
+            for inner in schema.values():
+                collect(inner)
+        elif isinstance(schema, list):
+            for inner in schema:
+                collect(inner)
+
+    collect(Experiment.model_json_schema())
+    of_faults = {field.alias for fault in FAULTS.values() for field in fault.model_fields.values()}  # type: ignore[attr-defined]
+    of_workloads = {field.alias for spec in WORKLOADS.values() for field in spec.model_fields.values()}  # type: ignore[attr-defined]
+    listed_elsewhere = (of_faults | of_workloads) - {"for"}
+    missing = {key for key in keys - listed_elsewhere if f"`{key}`" not in page and f"{key}:" not in page}
+    assert not missing
+
+
+def test_the_examples_in_the_docs_are_valid(file) -> None:  # type: ignore[no-untyped-def]
+    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+    examples = [block.split("```")[0] for block in page.split("```yaml\n")[1:]]
+    assert examples
+    for example in examples:
+        make_plan(file(example))
+
+
+# ── nonsense ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+WORDS = st.sampled_from(
+    ["title", "cluster", "load", "method", "wait", "fault", "kill", "parallel", "burst", "for", "10s", "leader", "n1",
+     "put", "rate", "300/s", "members", "3.6.14", "version", "flags", "slo", "steady-state", "seed", "every", "times",
+     "links", "put.p99 < 1s", "lease_storm", "9" * 400 + "s", "9" * 400 + "GiB", "-1", "after", "partition", "groups",
+     "watchers"]
+)  # fmt: skip
+LEAVES = WORDS | st.text(max_size=8) | st.integers() | st.floats() | st.booleans() | st.none()
+NONSENSE = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=5), inner, max_size=5),
+    max_leaves=25,
+)
+
+
+def plain(text: str) -> object:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    NONSENSE,
+    st.sampled_from(["", "cluster", "load", "method", "steady-state", "slo", "seed", "title", "tags", "warmup"]),
+)
+def test_nonsense_is_told_as_mistakes_and_nothing_else(nonsense: object, key: str) -> None:
+    experiment = plain(VALID)
+    assert isinstance(experiment, dict)
+    values = {**experiment, key: nonsense} if key else nonsense
+    try:
+        Experiment.model_validate(values, context=bed_of(values))  # type: ignore[arg-type]
+    except ValidationError as error:
+        found = problems_of(error, Document("x.yaml", Scalar("")))
+        assert found and all(problem.what for problem in found)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(NONSENSE, max_size=4))
+def test_nonsense_steps_are_told_as_mistakes_and_nothing_else(steps: list[object]) -> None:
+    experiment = plain(VALID)
+    assert isinstance(experiment, dict)
+    base = {"fault": "kill", "target": "leader", "for": "1s"}
+    mixed = [{**base, **step} if isinstance(step, dict) else step for step in steps]
+    values = {**experiment, "method": [{"wait": "5s"}, *mixed]}
+    try:
+        Experiment.model_validate(values, context=bed_of(values))  # type: ignore[arg-type]
+    except ValidationError as error:
+        assert problems_of(error, Document("x.yaml", Scalar("")))

@@ -1,0 +1,292 @@
+"""Operations, phases, gaps, recovery, members, the generator: the figures that are not about watches or leases."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from chaoskit.contracts import Promises
+from chaoskit.figures import compute
+from chaoskit.figures.faults import cut_off
+from chaoskit.history import GeneratorSample, History, Mark, MemberSample, Outcome, Phase, Unsent
+from chaoskit.results import Figures, PhaseFigures
+from chaoskit.topology import between, halves, isolate, member_names, ring
+from tests.unit.histories import MEMBERS, S, Scenario, at, healthy, put
+
+pytestmark = pytest.mark.unit
+
+
+def _figures(history: History) -> Figures:
+    return compute(history, Promises())
+
+
+def _phase(figures: Figures, name: str) -> PhaseFigures:
+    return next(phase for phase in figures.phases if phase.name == name)
+
+
+def _run(*operations: object, seconds: float = 10) -> History:
+    """Only a baseline and these operations."""
+    history = History(phases=[Phase("baseline", "baseline", at(0), at(seconds))])
+    history.operations = sorted(operations, key=lambda op: op.due_ns)  # type: ignore[attr-defined,arg-type]
+    history.marks = [Mark("load_stopped", at(seconds))]
+    return history
+
+
+def test_an_empty_history_has_figures_and_claims_nothing() -> None:
+    figures = _figures(History())
+    assert figures.write_gap_s is None
+    assert figures.watch.silent_loss is None
+    assert figures.lease.early_expiry is None
+    assert figures.timeline == ()
+
+
+def test_an_operation_counts_in_the_phase_in_which_it_was_due() -> None:
+    history = _run(put(1, 0.9, took_s=0.5))
+    history.phases = [Phase("baseline", "baseline", at(0), at(1)), Phase("recovery:x", "recovery", at(1), at(2))]
+    figures = _figures(history)
+    assert _phase(figures, "baseline").ops["put"].ok == 1
+    assert "put" not in _phase(figures, "recovery:x").ops
+
+
+def test_offered_achieved_and_goodput_are_three_figures() -> None:
+    operations = [put(number, number / 10) for number in range(50)]
+    operations += [put(100 + n, 5 + n / 10, outcome=Outcome.FAILED, error="REFUSED: no") for n in range(10)]
+    operations += [put(200 + n, 6 + n / 10, outcome=Outcome.UNKNOWN, error="TIMEOUT: late") for n in range(10)]
+    history = _run(*operations)
+    history.unsent = [Unsent(0, "put", tuple(at(7 + n / 10) for n in range(30)), at(10))]
+    found = _figures(history).totals["put"]
+    assert (found.offered_per_s, found.achieved_per_s, found.goodput_per_s) == (10.0, 7.0, 5.0)
+    assert (found.ok, found.failed, found.unknown, found.unsent) == (50, 10, 10, 30)
+    assert found.errors == {"REFUSED: no": 10, "TIMEOUT: late": 10}
+
+
+def test_failed_operations_do_not_flatter_percentiles_and_unknown_and_unsent_ones_are_censored() -> None:
+    slow = [put(n, n / 10, took_s=0.1) for n in range(20)]
+    fast_failures = [put(100 + n, n / 10, took_s=0.0001, outcome=Outcome.FAILED) for n in range(80)]
+    history = _run(*slow, *fast_failures, put(300, 3.0, took_s=2.0, outcome=Outcome.UNKNOWN))
+    history.unsent = [Unsent(0, "put", (at(4),), at(10))]
+    found = _figures(history).totals["put"].response_ms
+    assert found.p50 == pytest.approx(100, rel=0.001)
+    assert (found.count, found.censored, found.max) == (22, 2, 6000)
+
+
+def test_an_operation_in_flight_lasted_until_its_worker_was_last_heard_of() -> None:
+    in_flight = replace(put(1, 2.0, outcome=Outcome.UNKNOWN), done_ns=0)
+    history = _run(in_flight, put(2, 8.0, took_s=0.5))
+    assert _figures(history).totals["put"].response_ms.max == 6500
+
+
+def test_warmup_and_drain_are_in_no_total() -> None:
+    history = healthy(Scenario(fault=False))
+    figures = _figures(history)
+    assert figures.totals["put"].ok == _phase(figures, "baseline").ops["put"].ok == 500
+    assert _phase(figures, "warmup").ops["put"].ok == 100
+
+
+def test_time_between_an_injection_and_its_proof_counts_in_the_whole_run() -> None:
+    history = _run(*(put(n, n / 10) for n in range(100)))
+    history.phases = [Phase("baseline", "baseline", at(0), at(4)), Phase("fault:x", "fault", at(6), at(10))]
+    figures = _figures(history)
+    assert figures.totals["put"].ok == 100
+    assert sum(phase.ops["put"].ok for phase in figures.phases) == 80
+
+
+def _frozen(freeze_s: float) -> History:
+    """20 s at 200/s; from 10 s on nothing is answered for a while, then all at once."""
+    rng = Random(7)
+    operations = []
+    for number in range(4000):
+        due_s = number / 200
+        took_s = rng.uniform(0.001, 0.003)
+        if 10 <= due_s + took_s < 10 + freeze_s:
+            took_s += 10 + freeze_s - due_s
+        operations.append(put(number, due_s, took_s=took_s, client=number % 8))
+    return _run(*operations, seconds=20)
+
+
+def test_a_freeze_of_two_seconds_shows_in_p99_and_in_the_write_gap() -> None:
+    figures = _figures(_frozen(2.0))
+    assert figures.totals["put"].response_ms.p99 == pytest.approx(1800, rel=0.1)
+    assert figures.totals["put"].response_ms.max == pytest.approx(2000, rel=0.1)
+    assert figures.write_gap_s == pytest.approx(2.0, rel=0.1)
+    assert figures.write_gap_at_s == pytest.approx(10.0, abs=0.01)
+    assert figures.write_gap_per_client_s == pytest.approx(2.0, rel=0.1)
+
+
+def test_the_edges_of_the_run_count_in_the_write_gap() -> None:
+    assert _figures(_run(put(1, 3.0), put(2, 4.0))).write_gap_s == pytest.approx(6.0, abs=0.01)
+    assert _figures(_run(put(1, 7.0), put(2, 9.0))).write_gap_s == pytest.approx(7.0, abs=0.01)
+
+
+def test_a_cluster_that_never_acknowledges_has_a_gap_as_long_as_the_run() -> None:
+    assert _figures(_run(put(1, 3.0, outcome=Outcome.UNKNOWN))).write_gap_s == 10
+    assert _figures(_run(put(1, 3.0, kind="read"))).write_gap_s is None
+
+
+def test_the_gap_of_one_client_can_be_longer_than_the_clusters() -> None:
+    busy = [put(n, n / 10, client=1) for n in range(100)]
+    figures = _figures(_run(*busy, put(500, 1.0, client=2), put(501, 9.0, client=2)))
+    assert figures.write_gap_s == pytest.approx(0.1, abs=0.01)
+    assert figures.write_gap_per_client_s == pytest.approx(8.0, abs=0.01)
+
+
+def _after_fault(*, dead_s: float, slow_s: float = 0.0, seconds: int = 8) -> History:
+    """A healthy run, but puts and reads are unknown for a while after the fault was proven at 6 s, then slow."""
+    history = healthy(Scenario(recovery_s=seconds))
+    operations = []
+    for op in history.operations:
+        since_s = (op.due_ns - at(6)) / S
+        if 0 <= since_s < dead_s:
+            op = replace(op, outcome=Outcome.UNKNOWN, done_ns=op.sent_ns + S, revision=0)
+        elif 0 <= since_s < dead_s + slow_s:
+            op = replace(op, done_ns=op.due_ns + S // 2)
+        operations.append(op)
+    history.operations = operations
+    return history
+
+
+def test_recovery_is_counted_from_the_proof_and_from_the_heal() -> None:
+    (found,) = _figures(_after_fault(dead_s=5.0)).recovery
+    # done a second after they were due, the last unknown ones hold up the P99 of second 5
+    assert found.seconds == 6.0
+    assert found.seconds_since_heal == 2.0
+    assert found.goodput_lowest_per_s == 0
+    assert found.never_recovered_after_s is None
+
+
+def test_slow_answers_are_no_recovery() -> None:
+    (found,) = _figures(_after_fault(dead_s=0.0, slow_s=3.0)).recovery
+    assert found.seconds == 4.0
+
+
+def test_a_cluster_that_stays_slow_never_recovers() -> None:
+    (found,) = _figures(_after_fault(dead_s=2.0, slow_s=20.0)).recovery
+    assert found.seconds is None
+    assert found.never_recovered_after_s == 12.0
+    assert found.never_since_heal_after_s == 8.0
+
+
+def test_too_short_a_look_says_neither_recovered_nor_never() -> None:
+    (found,) = _figures(_after_fault(dead_s=6.5, seconds=2)).recovery
+    assert found.seconds is None
+    assert found.never_recovered_after_s is None
+
+
+def test_a_relapse_after_the_heal_is_seen() -> None:
+    history = healthy()
+    history.operations = [
+        replace(op, done_ns=op.due_ns + S // 2) if op.due_ns >= at(10) else op for op in history.operations
+    ]
+    (found,) = _figures(history).recovery
+    assert found.seconds == 0.0
+    assert found.never_since_heal_after_s == 8.0
+
+
+def test_scheduling_lag_leaves_out_operations_that_waited_for_a_client() -> None:
+    free = [put(n, n / 10, took_s=0.02, lag_s=0.001) for n in range(50)]
+    queued = [put(100 + n, n / 10, took_s=2.0, lag_s=1.0, queued=True) for n in range(50)]
+    figures = _figures(_run(*free, *queued))
+    assert figures.generator.lag_ms.p99 == pytest.approx(1.0, rel=0.001)
+    assert figures.generator.saturated_phases == ()
+
+
+def test_a_late_scheduler_saturates_its_phase() -> None:
+    figures = _figures(_run(*(put(n, n / 10, took_s=0.02, lag_s=0.006) for n in range(50))))
+    assert figures.generator.saturated_phases == ("baseline",)
+
+
+@pytest.mark.parametrize(("busy_seconds", "saturated"), [(2, False), (3, True)])
+def test_cpu_must_stay_high_to_saturate_a_worker(busy_seconds: int, saturated: bool) -> None:
+    history = healthy()
+    for index in range(3, 3 + busy_seconds):
+        history.generator[index] = GeneratorSample(0, history.generator[index].at_ns, 0.97, 2.0, 1, 1, 1)
+    assert _figures(history).generator.saturated_phases == (("baseline",) if saturated else ())
+
+
+def _elected(history: History, leader: str, term: int, since_s: float) -> None:
+    history.members = [
+        replace(sample, leader=leader, term=term) if sample.at_ns >= at(since_s) else sample
+        for sample in history.members
+    ]
+
+
+def test_a_new_term_with_a_leader_is_a_change_and_the_first_is_none() -> None:
+    history = healthy()
+    assert _figures(history).leader_changes == 0
+    _elected(history, "n2", 3, 7)
+    _elected(history, "n2", 4, 9)
+    figures = _figures(history)
+    assert figures.leader_changes == 2
+    assert figures.recovery[0].leader_changes == 2
+    assert [second.leader for second in figures.timeline][5:9] == ["n1", "n1", "n2", "n2"]
+
+
+def test_an_isolated_leader_that_believes_in_itself_is_not_believed() -> None:
+    history = healthy()
+    _elected(history, "n2", 3, 7)
+    history.members += [MemberSample(at(8.01), "n1", "up", 1, "n1", 2)]
+    history.members.sort(key=lambda sample: sample.at_ns)
+    assert _figures(history).leader_changes == 1
+
+
+def test_members_are_down_paused_and_leading_for_as_long_as_they_were_seen_so() -> None:
+    history = healthy()
+    history.members = [
+        replace(sample, state="paused", leader="")
+        if sample.member == "n3" and at(6) <= sample.at_ns < at(10)
+        else sample
+        for sample in history.members
+    ]
+    n1, _, n3 = _figures(history).members
+    assert n3.paused_s == pytest.approx(4.0, abs=0.3)
+    assert (n3.down_s, n3.leader_s) == (0, 0)
+    assert n1.leader_s == pytest.approx(19, abs=0.3)
+
+
+def test_the_timeline_has_one_entry_a_second_and_counts_by_the_second_of_the_answer() -> None:
+    figures = _figures(_run(put(1, 0.9, took_s=0.5), put(2, 5.0, outcome=Outcome.UNKNOWN)))
+    assert [second.at_s for second in figures.timeline] == list(range(10))
+    assert figures.timeline[1].ok == {"put": 1}
+    assert figures.timeline[1].p99_ms == 500
+    assert figures.timeline[5].unknown == 1
+
+
+# ── who was cut off ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _names(links: frozenset[object]) -> tuple[str, ...]:
+    return tuple(str(link) for link in links)
+
+
+def test_who_has_no_majority_left_is_cut_off() -> None:
+    five = member_names(5)
+    assert cut_off(_names(isolate(five, ["n1"])), five) == {"n1"}
+    assert cut_off(_names(isolate(five, ["n1", "n2"])), five) == {"n1", "n2"}
+    assert cut_off(_names(halves(five)), five) == {"n1", "n2"}
+
+
+def test_a_bridge_a_ring_and_a_cut_of_one_direction_cut_nobody_off() -> None:
+    five = member_names(5)
+    assert cut_off(_names(ring(five)), five) == set()
+    assert cut_off(_names(between(five[:2], five[2:4])), five) == set()
+    assert cut_off(("n1->n2", "n1->n3"), MEMBERS) == set()
+
+
+@pytest.mark.parametrize(
+    ("member", "due_s", "took_s", "wrote"),
+    [("n3", 7.0, 0.01, True), ("n1", 7.0, 0.01, False), ("n3", 5.0, 0.01, False), ("n3", 9.0, 1.5, False)],
+)
+def test_a_write_counts_against_the_minority_only_when_all_of_it_lies_within_the_cut(
+    member: str, due_s: float, took_s: float, wrote: bool
+) -> None:
+    history = healthy()
+    history.operations = [op for op in history.operations if op.member != "n3"]
+    history.operations.append(put(99_999, due_s, took_s=took_s, member=member, revision=9_999))
+    history.faults = [replace(history.faults[0], cut=_names(isolate(MEMBERS, ["n3"])))]
+    assert _figures(history).faults[0].old_leader_wrote is wrote
+
+
+def test_without_a_partition_nobody_is_asked_whether_a_minority_wrote() -> None:
+    assert _figures(healthy()).faults[0].old_leader_wrote is None
