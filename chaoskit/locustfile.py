@@ -12,7 +12,7 @@ from pathlib import Path
 from chaoskit.contracts import Workload
 from chaoskit.load.channel import CHANNEL_VARIABLE, ORDER_VARIABLE
 from chaoskit.load.order import LoadOrder, WorkloadOrder
-from chaoskit.load.worker import LoadWorker, die_with_parent
+from chaoskit.load.worker.load_worker import LoadWorker, die_with_parent
 from chaoskit.spec import Spec
 from chaoskit.systems.etcd.clients import CLIENTS
 from chaoskit.workloads import WORKLOADS
@@ -29,5 +29,5 @@ _order = LoadOrder.read(Path(os.environ[ORDER_VARIABLE]))
 _channel = socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE]))
 _channel.set_inheritable(False)
 _worker = LoadWorker(_order, _make, CLIENTS[_order.client](), _channel)
-locust.events.init.add_listener(_worker.attach)
+locust.events.init.add_listener(_worker.attach)  # type: ignore[no-untyped-call]  # as Locust has it
 globals().update(_worker.user_classes())  # Locust runs the User classes that it finds in this module

@@ -35,7 +35,7 @@ class _Verbs(TyperGroup):
     """The table as commands."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002  typer's own
-        return list(VERBS)
+        return [*VERBS]  # once its module is imported, the name `list` in here is the verb
 
     def get_command(self, ctx: typer.Context, name: str) -> TyperCommand | None:  # type: ignore[override]  # noqa: ARG002
         if name not in VERBS:

@@ -12,10 +12,10 @@ from chaoskit.clusters import BACKENDS
 
 def clean(quiet: Annotated[bool, typer.Option("--quiet", help="Only say what could not be removed.")] = False) -> None:
     """Heal and remove what killed runs left: processes, mounts, data. Live runs and foreign things are not touched."""
-    console = Console(stderr=True, highlight=False)
-    say = (lambda _: None) if quiet else console.print
-    done = [line for make in BACKENDS.values() for line in make().sweep(say)]
-    for line in done:
-        say(line)
-    if not done:
+    console = Console(stderr=True, highlight=False, quiet=quiet)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    if not any([make().sweep(say) for make in BACKENDS.values()]):
         say("nothing was left behind")

@@ -85,8 +85,8 @@ def entries_of(what: What) -> list[Entry]:
         What.FAULTS: FAULTS,
         What.WORKLOADS: WORKLOADS,
         What.CHECKERS: CHECKERS,
-        What.BACKENDS: BACKENDS,
-        What.CLIENTS: CLIENTS,
+        What.BACKENDS: {name: make() for name, make in BACKENDS.items()},
+        What.CLIENTS: {name: make() for name, make in CLIENTS.items()},
     }
     return [Entry(name, getdoc(entry) or "", _keys(entry)) for name, entry in tables[what].items()]
 

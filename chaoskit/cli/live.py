@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -22,14 +21,13 @@ from rich.text import Text
 
 from chaoskit.contracts import LiveSample, Narrator
 from chaoskit.reporters.strip import COLOURS, goodput, strip
-from chaoskit.reporters.terminal import console_on, drawn
+from chaoskit.reporters.terminal import Spelled, console_on, drawn
 from chaoskit.reporters.words import NONE, clock, count, ms, percent, printable, short_kind
 
 Clock = Callable[[], float]
 
 _REFRESHES_PER_S = 4
 _PLAIN_EVERY_S = 5.0
-_GONE = (OSError, ValueError)  # a closed pipe, a closed file
 _LEAST_STRIP = 20
 
 
@@ -61,7 +59,7 @@ class PlainNarrator:
     """Lines with the time since the start; figures every 5 s."""
 
     def __init__(self, stream: TextIO, now: Clock = time.monotonic) -> None:
-        self._stream: TextIO | None = stream
+        self._stream = Spelled(stream)
         self._now = now
         self._began = now()
         self._phase = ""
@@ -70,7 +68,8 @@ class PlainNarrator:
     def say(self, text: str) -> None:
         stamp = clock(self._now() - self._began)
         for line in printable(text).splitlines():
-            self._print(f"{stamp} {line}")
+            self._stream.write(f"{stamp} {line}\n")
+        self._stream.flush()
 
     def begin(self, title: str, steps: Sequence[tuple[str, float]]) -> None:
         self._began = self._now()
@@ -87,15 +86,6 @@ class PlainNarrator:
             self.say(f"{self._phase}: {_in_one_line(sample, leader, active_faults)}")
 
     def end(self) -> None: ...
-
-    def _print(self, line: str) -> None:
-        if self._stream is None:
-            return
-        try:
-            encoding = self._stream.encoding or "utf-8"
-            print(line.encode(encoding, "backslashreplace").decode(encoding), file=self._stream, flush=True)
-        except _GONE:
-            self._stream = None
 
 
 @dataclass(slots=True)
@@ -122,12 +112,13 @@ class View:
         if coming:
             self.step = coming[0]
             self.done_s = _total(self.steps[: self.step])
-        self.phase = name
+        self.phase = printable(name)
         self.phase_began = self.now()
 
     def add(self, sample: LiveSample, leader: str, faults: Sequence[str]) -> None:
         """One more second."""
-        self.sample, self.leader, self.faults = sample, leader, tuple(faults)
+        self.sample, self.leader = sample, printable(leader)
+        self.faults = tuple(map(printable, faults))
         self.kinds.append(_kind(self.phase))
         self.counts.append(dict(sample.ok))
 
@@ -197,20 +188,17 @@ class RichNarrator:
 
     def say(self, text: str) -> None:
         stamp = clock(self.view.now() - self._said_since)
-        with suppress(*_GONE):
-            self._console.print(Text.assemble((f"{stamp} ", "dim"), printable(text)))
+        self._console.print(Text.assemble((f"{stamp} ", "dim"), printable(text)))
 
     def begin(self, title: str, steps: Sequence[tuple[str, float]]) -> None:
         view = self.view
         view.title, view.steps, view.began = title, tuple(steps), view.now()
         self._said_since = view.phase_began = view.began
-        live = Live(
+        self._live = Live(
             view, console=self._console, refresh_per_second=_REFRESHES_PER_S, transient=True, redirect_stdout=False
         )
-        with suppress(*_GONE):
-            live.start()
-            self._live = live
-            self._console.show_cursor(True)
+        self._live.start()
+        self._console.show_cursor(True)
 
     def phase(self, name: str) -> None:
         self.view.enter(name)
@@ -223,8 +211,7 @@ class RichNarrator:
         """Idempotent."""
         live, self._live = self._live, None
         if live:
-            with suppress(*_GONE):
-                live.stop()
+            live.stop()
 
 
 def _figures(sample: LiveSample) -> RenderableType:

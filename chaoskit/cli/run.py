@@ -67,8 +67,8 @@ def _run_one(plan: Plan, out: Path, quiet: bool, stop: Stop) -> tuple[Results, R
         planned_faults=_fault_names(plan),
     )
     rundir.write_identity(identity)  # so that what a killed run recorded can still be judged
-    outcome = carry_out(plan, rundir, run_id, narrator(quiet, sys.stderr), stop, binaries={})
-    return conclude(plan.promises(), rundir, identity, outcome), rundir
+    ending = carry_out(plan, rundir, run_id, narrator(quiet, sys.stderr), stop, binaries={})
+    return conclude(plan.promises(), rundir, identity, ending), rundir
 
 
 def _fault_names(plan: Plan) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from chaoskit.reporters import REPORTERS, render
@@ -25,7 +26,13 @@ def show_results(results: Results, rundir: RunDir, *, as_json: bool, quiet: bool
 def show_summary(results: Results, rundir: RunDir, stream: TextIO) -> None:
     """The summary, and which files there are."""
     files = [reporter.file for reporter in REPORTERS.values() if (rundir.path / reporter.file).is_file()]
-    print_summary(results, stream, rundir.path, files)
+    print_summary(results, stream, _from_here(rundir.path), files)
+
+
+def _from_here(path: Path) -> Path:
+    """As short as it can be typed."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def print_text(text: str) -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from chaoskit.clusters import launcher
 from chaoskit.clusters.procfs import Identity, identify, markers
@@ -94,9 +94,26 @@ class Spawner:
             child.kill()
 
     def _start(self, argv: Sequence[str], log: Path, hosts: Path | None, environment: Mapping[str, str]) -> Child:
-        child = _launch(argv, log, hosts, environment)
-        self._started(log.stem, child.identity)
+        read_end, write_end = os.pipe()
+        with os.fdopen(read_end, "rb") as report:
+            try:
+                popen = _popen(argv, log, hosts, environment, write_end)
+            finally:
+                os.close(write_end)
+            child = self._note(popen, log)
+            problem = _problem(report)
+        if problem:
+            child.kill()
+            raise InfrastructureError(f"{argv[0]} could not be started: {problem}")
+        return child
+
+    def _note(self, popen: subprocess.Popen[bytes], log: Path) -> Child:
+        """Before it can listen or write, so that a sweep knows of it even when it has lost its markers, dying."""
+        identity = identify(popen.pid)
+        assert identity is not None, "a child has its pid until its parent waits for it"
+        child = Child(popen, identity, log)
         self._children = [*(old for old in self._children if old.state() != "down"), child]
+        self._started(log.stem, identity)
         return child
 
 
@@ -133,23 +150,11 @@ def tail(log: Path) -> str:
     return "\n".join(f"  {line[:500]}" for line in lines[-_TAIL_LINES:]) or "  (it is empty)"
 
 
-def _launch(argv: Sequence[str], log: Path, hosts: Path | None, environment: Mapping[str, str]) -> Child:
-    read_end, write_end = os.pipe()
-    with os.fdopen(read_end, "rb") as report:
-        try:
-            popen = _popen(argv, log, hosts, environment, write_end)
-        finally:
-            os.close(write_end)
-        if not select.select([report], [], [], _LAUNCH_DEADLINE_S)[0]:
-            problem = f"nothing happened for {_LAUNCH_DEADLINE_S:g} s"
-        else:
-            problem = report.read().decode(errors="replace")
-    identity = identify(popen.pid)
-    if problem or identity is None:
-        popen.kill()
-        popen.wait(_KILL_DEADLINE_S)
-        raise InfrastructureError(f"{argv[0]} could not be started: {problem or 'it vanished'}")
-    return Child(popen, identity, log)
+def _problem(report: BinaryIO) -> str:
+    """What the launcher says went wrong; "" when the program runs."""
+    if not select.select([report], [], [], _LAUNCH_DEADLINE_S)[0]:
+        return f"nothing happened for {_LAUNCH_DEADLINE_S:g} s"
+    return report.read().decode(errors="replace")
 
 
 def _popen(

@@ -64,7 +64,12 @@ def _promise(text: str) -> str:
 
 
 Slo = Annotated[str, Field(max_length=200), AfterValidator(_promise)]
-FlagValue = Annotated[str, BeforeValidator(_flag_text), Field(max_length=1000)]
+FlagValue = Annotated[
+    str,
+    BeforeValidator(_flag_text),
+    Field(max_length=1000),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 
 
 class ClusterSpec(Spec):

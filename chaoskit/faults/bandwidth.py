@@ -15,7 +15,7 @@ from chaoskit.spec import Spec
 from chaoskit.units import SizeRate, parse_size_rate, within
 
 _PROBE_S = 0.5  # what a padded probe is meant to take
-_MAX_PADDING = 256 * 1024
+_MAX_PADDING = 512 * 1024  # etcd takes a request head of 1 MiB
 _PROVEN = 0.8  # of that time: the proxy's first slice passes at once
 
 
@@ -28,7 +28,7 @@ class Bandwidth(Spec):
     kind: ClassVar[str] = "bandwidth"
     needs: ClassVar[frozenset[Capability]] = frozenset({"toxic"})
 
-    rate: Annotated[SizeRate, within("1KB/s", "10MB/s", parse_size_rate)]
+    rate: Annotated[SizeRate, within("1KB/s", "5MB/s", parse_size_rate)]
     """Bytes per second, rounded down to whole KB (1000 B)."""
     on: On | None = None
     """peer: between the targets and all other members, both ways; so it is unless said. client: between clients and

@@ -40,16 +40,17 @@ class Pace:
 def links_silent(scene: Scene, links: Links) -> str:
     """No link answers, while the members behind them and a link that was not cut do."""
     provable = _with_running_target(scene, links)
-    answered = [(link, probe) for link, probe in _probe(scene, provable) if probe.answered]
+    looks = _probe(scene, provable)
+    answered = [(link, probe) for link, probe in looks if probe.answered]
     if answered:
         raise FaultNotProven(f"still answering: {_shown(answered)}")
     behind = {link.target for link in provable}
     deaf = [member for member, status in _statuses(scene, behind) if status is None]
     if deaf:
         raise FaultNotProven(f"silence proves nothing: {', '.join(deaf)} does not answer beside its links either")
-    beside = ", ".join(sorted(behind))
-    control = _control(scene, links, behind)
-    return f"{_counted(provable, links)} silent for {_SILENCE_S:g} s; {beside} answers beside; {control}"
+    how = ", ".join(sorted({probe.how for _, probe in looks}))
+    beside = f"status RPC of {', '.join(sorted(behind))} answers"
+    return f"no answer on {_counted(provable, links)}: {how}; {beside}; {_control(scene, links, behind)}"
 
 
 def links_answer(scene: Scene, links: Links) -> str:
@@ -59,7 +60,8 @@ def links_answer(scene: Scene, links: Links) -> str:
     silent = [(link, probe) for link, probe in probes if not probe.answered]
     if silent:
         raise FaultNotProven(f"not answering: {_shown(silent)}")
-    return f"{_counted(provable, links)} answer, the slowest after {_ms(max(probe.seconds for _, probe in probes))}"
+    slowest = max(probe.seconds for _, probe in probes)
+    return f"answers on {_counted(provable, links)}, the slowest after {_ms(slowest)}"
 
 
 def links_slow(scene: Scene, links: Links, pace: Pace) -> str:
@@ -68,7 +70,7 @@ def links_slow(scene: Scene, links: Links, pace: Pace) -> str:
     quick = [(link, probe) for link, probe in quickest if probe.seconds < pace.seconds]
     if quick:
         raise FaultNotProven(f"quicker than {_ms(pace.seconds)}: {_shown(quick)}")
-    return f"{len(quickest)} links slow: quickest answer after {_ms(min(p.seconds for _, p in quickest))}"
+    return f"{_links(len(quickest))} slow: quickest answer after {_ms(min(p.seconds for _, p in quickest))}"
 
 
 def links_quick(scene: Scene, links: Links, pace: Pace) -> str:
@@ -77,7 +79,7 @@ def links_quick(scene: Scene, links: Links, pace: Pace) -> str:
     slow = [(link, probe) for link, probe in quickest if probe.seconds >= pace.seconds]
     if slow:
         raise FaultNotProven(f"still slower than {_ms(pace.seconds)}: {_shown(slow)}")
-    return f"{len(quickest)} links quick: slowest answer after {_ms(max(p.seconds for _, p in quickest))}"
+    return f"{_links(len(quickest))} quick: slowest answer after {_ms(max(p.seconds for _, p in quickest))}"
 
 
 def members_down(scene: Scene, members: Collection[str]) -> str:
@@ -182,7 +184,11 @@ def _together(things: Sequence[_T], look: Callable[[_T], _R]) -> list[tuple[_T, 
 def _counted(provable: Sequence[Link], links: Links) -> str:
     left_out = len(links) - len(provable)
     note = f" ({left_out} more lead to members that do not run)" if left_out else ""
-    return f"{len(provable)} links{note}"
+    return f"{_links(len(provable))}{note}"
+
+
+def _links(count: int) -> str:
+    return "1 link" if count == 1 else f"{count} links"
 
 
 def _shown(looks: Iterable[tuple[Link, LinkProbe]]) -> str:

@@ -21,6 +21,7 @@ from chaoskit.history.records import (
     WatchEvent,
     WatchOpened,
     WatchProgress,
+    WriteProbe,
 )
 from chaoskit.history.shards import ShardReader, ShardWriter
 
@@ -44,5 +45,6 @@ __all__ = [
     "WatchEvent",
     "WatchOpened",
     "WatchProgress",
+    "WriteProbe",
     "load",
 ]

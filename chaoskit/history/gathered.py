@@ -25,6 +25,7 @@ from chaoskit.history.records import (
     WatchEvent,
     WatchOpened,
     WatchProgress,
+    WriteProbe,
 )
 from chaoskit.history.shards import SUFFIX, ShardReader
 
@@ -45,6 +46,7 @@ class History:
     phases: list[Phase] = field(default_factory=list)
     faults: list[FaultSpan] = field(default_factory=list)
     members: list[MemberSample] = field(default_factory=list)
+    write_probes: list[WriteProbe] = field(default_factory=list)
     generator: list[GeneratorSample] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     torn_shards: tuple[str, ...] = ()
@@ -67,7 +69,7 @@ class History:
 _LISTS: dict[type, str] = {
     Unsent: "unsent", WatchOpened: "watch_opened", WatchEvent: "watch_events", WatchProgress: "watch_progress", WatchClosed: "watch_closed",
     LeaseEnded: "lease_ended", LogEvent: "log", LogGap: "log_gaps", Phase: "phases", FaultSpan: "faults", MemberSample: "members",
-    GeneratorSample: "generator", Mark: "marks",
+    WriteProbe: "write_probes", GeneratorSample: "generator", Mark: "marks",
 }  # fmt: skip
 
 
@@ -91,7 +93,7 @@ def gather(records: list[Record]) -> History:
 
 _ORDERS = {
     "watch_opened": lambda r: r.at_ns, "watch_closed": lambda r: r.at_ns, "phases": lambda r: r.begins_ns, "faults": lambda r: r.injected_ns,
-    "members": lambda r: r.at_ns, "generator": lambda r: r.at_ns, "marks": lambda r: r.at_ns,
+    "members": lambda r: r.at_ns, "write_probes": lambda r: r.sent_ns, "generator": lambda r: r.at_ns, "marks": lambda r: r.at_ns,
 }  # fmt: skip
 
 

@@ -183,6 +183,15 @@ class MemberSample(_Record, frozen=True, array_like=True, tag="m"):
     version: str = ""
 
 
+class WriteProbe(_Record, frozen=True, array_like=True, tag="W"):
+    """One write that the observer tried at one member, on a path that faults do not touch: can this member write now?"""
+
+    member: str
+    sent_ns: int
+    done_ns: int
+    revision: int  # 0 when it was not acknowledged in time
+
+
 class GeneratorSample(_Record, frozen=True, array_like=True, tag="g"):
     """One second of one load worker's own health."""
 
@@ -230,6 +239,7 @@ Record = (
     | Phase
     | FaultSpan
     | MemberSample
+    | WriteProbe
     | GeneratorSample
     | Mark
 )

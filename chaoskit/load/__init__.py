@@ -1,7 +1,7 @@
-"""Load through Locust: the controller's side (order, process) and the worker's side (everything else).
+"""Load through Locust: the controller's side is here, the worker's side in `worker/`.
 
-The controller imports `order`, `channel` and `process` only: `import locust` patches sockets, subprocess and time, so
-Locust, gevent and the client under test live in the worker's own process. Nothing imported from here may import them.
+`import locust` patches sockets, subprocess and time, so Locust, gevent and the client under test live in a process of
+their own. Nothing that is imported from here may import them; the two sides share `order` and `channel`.
 """
 
 from chaoskit.load.order import LoadOrder, WorkloadOrder

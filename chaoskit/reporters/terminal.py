@@ -94,29 +94,38 @@ _ASCII = str.maketrans(
 
 
 class Spelled:
-    """A stream that never fails on a character: what its encoding lacks becomes like-looking ASCII, or an escape."""
+    """A stream that never fails. What its encoding lacks becomes like-looking ASCII or an escape; when the reader went
+    away nothing is written any more (rich alone would end the process at a broken pipe)."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._spells_all = (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
-
-    @property
-    def encoding(self) -> str:
-        return self._stream.encoding or "utf-8"
+        self._gone = False
+        self.encoding = stream.encoding or "utf-8"
+        self._spells_all = self.encoding.lower().startswith("utf")
 
     def write(self, text: str) -> int:
-        if not self._spells_all:
-            text = text.translate(_ASCII).encode(self.encoding, "backslashreplace").decode(self.encoding)
-        return self._stream.write(text)
+        shown = text if self._spells_all else text.translate(_ASCII)
+        self._while_there(
+            lambda: self._stream.write(shown.encode(self.encoding, "backslashreplace").decode(self.encoding))
+        )
+        return len(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        self._while_there(self._stream.flush)
 
     def isatty(self) -> bool:
-        return self._stream.isatty()
+        return not self._stream.closed and self._stream.isatty()
 
     def fileno(self) -> int:
         return self._stream.fileno()
+
+    def _while_there(self, act: Callable[[], object]) -> None:
+        if self._gone:
+            return
+        try:
+            act()
+        except (OSError, ValueError):  # a closed pipe, a terminal that hung up, a closed file
+            self._gone = True
 
 
 def drawn(strip: Strip) -> Text:

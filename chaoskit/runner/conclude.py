@@ -9,19 +9,19 @@ from chaoskit.history import load as load_history
 from chaoskit.reporters import write_all
 from chaoskit.results import Results
 from chaoskit.runner.judge import RunIdentity, judge
-from chaoskit.runner.run import Outcome
+from chaoskit.runner.run import Ending
 from chaoskit.runner.rundir import RunDir
 
 
-def conclude(promises: Promises, rundir: RunDir, identity: RunIdentity, outcome: Outcome) -> Results:
+def conclude(promises: Promises, rundir: RunDir, identity: RunIdentity, ending: Ending) -> Results:
     """Judge what is on disk and write every report."""
     identity = replace(
         identity,
-        interruption=outcome.interruption,
-        heal_failed=outcome.heal_failed,
-        infra_failed=outcome.infra_failed,
-        steady_state_failed=outcome.steady_state_failed,
-        notes=(*identity.notes, *outcome.notes),
+        interruption=ending.interruption,
+        heal_failed=ending.heal_failed,
+        infra_failed=ending.infra_failed,
+        steady_state_failed=ending.steady_state_failed,
+        notes=(*identity.notes, *ending.notes),
     )
     rundir.write_identity(identity)
     history = load_history(rundir.history)

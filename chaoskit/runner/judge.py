@@ -17,6 +17,8 @@ from chaoskit.history import History
 from chaoskit.results import Figures, Results
 from chaoskit.verdict import ExitCode, Finding, Verdict, worst_exit
 
+Interruption = Literal["", "SIGINT", "SIGTERM"]
+
 NOT_JUDGED_WITHOUT_STEADY_STATE = ("fault", "slo")
 
 
@@ -31,7 +33,7 @@ class RunIdentity:
     seed: int
     environment: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    interruption: Literal["", "SIGINT", "SIGTERM"] = ""
+    interruption: Interruption = ""
     heal_failed: str = ""  # what is left and the command that cleans it
     infra_failed: str = ""
     planned_faults: tuple[str, ...] = ()  # names as in their spans

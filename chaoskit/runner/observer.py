@@ -1,4 +1,4 @@
-"""Looks at the cluster from beside the load: member samples, leader changes, audit watchers, trouble of the test bed.
+"""Looks at the cluster from beside the load: member samples, leader changes, audit watchers, write probes, trouble.
 
 Everything goes into the controller's shard of the history. The paths it uses are not touched by faults.
 """
@@ -11,17 +11,22 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from chaoskit.contracts import Audit, Cluster, System
-from chaoskit.history import Mark, MemberSample, ShardWriter
+from chaoskit.history import Mark, MemberSample, ShardWriter, WriteProbe
 from chaoskit.topology import majority
 
 _EVERY_S = 0.25
 _STATUS_TIMEOUT_S = 0.2
 _FLUSH_EVERY_S = 1.0
+_WRITE_EVERY_S = 0.5
+_WRITE_TIMEOUT_S = 1.0
 _STOP_DEADLINE_S = 5.0
 
 
 class Observer:
-    """One thread that samples; one audit watcher per member. `leader` is the newest that a majority names."""
+    """One thread that samples; for each member an audit watcher and a thread that tries to write.
+
+    `leader` is the newest that a majority names.
+    """
 
     def __init__(self, cluster: Cluster, system: System, prefix: str, shard: ShardWriter) -> None:
         self.leader = ""
@@ -32,10 +37,16 @@ class Observer:
         self._pool = ThreadPoolExecutor(len(cluster.members), "status")
         self._flushing = threading.Lock()
         self.audits: dict[str, Audit] = {
-            member: system.audit(member, endpoint, prefix, shard.add) for member, endpoint in cluster.direct_endpoints().items()
+            member: system.audit(member, endpoint, prefix, shard.add)
+            for member, endpoint in cluster.direct_endpoints().items()
         }
-        self._thread = threading.Thread(target=self._loop, name="observer", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._loop, name="observer", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._probe_writes, args=(member, f"{prefix}probe/{member}"), daemon=True)
+            for member in cluster.members
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def flush(self) -> None:
         """Write what was seen so far to disk."""
@@ -54,7 +65,8 @@ class Observer:
     def close(self) -> None:
         """Stop looking; the shard stays open and flushed."""
         self._done.set()
-        self._thread.join(_STOP_DEADLINE_S)
+        for thread in self._threads:
+            thread.join(_STOP_DEADLINE_S)
         self._pool.shutdown(wait=False, cancel_futures=True)
         for audit in self.audits.values():
             audit.close()
@@ -87,10 +99,27 @@ class Observer:
         self._shard.add(sample)
         return sample
 
+    def _probe_writes(self, member: str, key: str) -> None:
+        """Clients move away from a member that does not answer; this thread does not, so what it can do stays known."""
+        endpoint = self._cluster.direct_endpoints()[member]
+        number = 0
+        while not self._done.wait(_WRITE_EVERY_S):
+            number += 1
+            sent_ns = time.monotonic_ns()
+            revision = self._system.put(endpoint, key, f"probe-{member}-{number}", _WRITE_TIMEOUT_S)
+            self._shard.add(WriteProbe(member, sent_ns, time.monotonic_ns(), revision or 0))
+
     def _note_leader(self, samples: list[MemberSample]) -> None:
         named = Counter(sample.leader for sample in samples if sample.leader)
         leader, votes = named.most_common(1)[0] if named else ("", 0)
         if votes >= majority(len(self._cluster.members)) and leader != self.leader:
             term = max(sample.term for sample in samples)
-            self._shard.add(Mark("leader_changed", time.monotonic_ns(), f"{self.leader or 'nobody'} -> {leader}, term {term}", member=leader))
+            self._shard.add(
+                Mark(
+                    "leader_changed",
+                    time.monotonic_ns(),
+                    f"{self.leader or 'nobody'} -> {leader}, term {term}",
+                    member=leader,
+                )
+            )
             self.leader = leader

@@ -13,7 +13,9 @@ from chaoskit.systems.etcd.clients import CLIENTS
 def load_order(plan: Plan, run_id: str, prefix: str, cluster: Cluster, rundir: RunDir) -> LoadOrder:
     """The order of worker 0."""
     bursts = {
-        step.name: WorkloadOrder.of(step.workload.kind, step.workload) for step in plan.method if isinstance(step, Burst)
+        step.name: WorkloadOrder.of(step.workload.kind, step.workload)
+        for step in plan.method
+        if isinstance(step, Burst)
     }
     return LoadOrder(
         run_id=run_id,

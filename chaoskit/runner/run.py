@@ -21,7 +21,7 @@ from chaoskit.history import Mark, Phase, ShardWriter
 from chaoskit.history import load as load_history
 from chaoskit.load.process import LoadProcess
 from chaoskit.runner.injection import Injection
-from chaoskit.runner.judge import check_steady_state
+from chaoskit.runner.judge import Interruption, check_steady_state
 from chaoskit.runner.observer import Observer
 from chaoskit.runner.order import load_order, worker_environment
 from chaoskit.runner.rundir import RunDir
@@ -39,26 +39,26 @@ _FLUSHED_S = 1.5  # a worker flushes once a second
 
 
 @dataclass(slots=True)
-class Outcome:
+class Ending:
     """How a run ended, apart from what its history says."""
 
-    interruption: str = ""
+    interruption: Interruption = ""
     heal_failed: str = ""
     infra_failed: str = ""
     steady_state_failed: bool = False
     notes: list[str] = field(default_factory=list)
 
 
-def run(plan: Plan, rundir: RunDir, run_id: str, narrator: Narrator, stop: Stop, binaries: Mapping[str, Path]) -> Outcome:
+def run(
+    plan: Plan, rundir: RunDir, run_id: str, narrator: Narrator, stop: Stop, binaries: Mapping[str, Path]
+) -> Ending:
     """Carry out the plan; the history is on disk when this returns, and nothing else of the run is left."""
-    outcome = Outcome()
+    ending = Ending()
     backend = BACKENDS[plan.cluster.backend]()
     system = SYSTEMS[plan.cluster.system](plan.cluster.version)
     try:
         with ExitStack() as cleanup:
             cleanup.callback(system.close)
-            for line in backend.sweep(narrator.say):
-                narrator.say(f"swept: {line}")
             wish = ClusterWish(
                 run_id=run_id,
                 members=member_names(plan.cluster.members),
@@ -69,16 +69,16 @@ def run(plan: Plan, rundir: RunDir, run_id: str, narrator: Narrator, stop: Stop,
             )
             cluster = backend.start(wish, system, narrator.say)
             cleanup.callback(cluster.close)
-            Story(plan, rundir, run_id, narrator, stop, cluster, system, outcome).tell(cleanup)
+            Story(plan, rundir, run_id, narrator, stop, cluster, system, ending).tell(cleanup)
     except HealFailed as error:
-        outcome.heal_failed = f"{error}; `chaoskit clean` removes it"
+        ending.heal_failed = f"{error}; `chaoskit clean` removes it"
     except ChaoskitError as error:
-        outcome.infra_failed = outcome.infra_failed or str(error)
+        ending.infra_failed = ending.infra_failed or str(error)
     finally:
         narrator.end()
-    outcome.interruption = stop.interruption
-    outcome.infra_failed = outcome.infra_failed or stop.failure
-    return outcome
+    ending.interruption = stop.interruption
+    ending.infra_failed = ending.infra_failed or stop.failure
+    return ending
 
 
 class Story:
@@ -93,7 +93,7 @@ class Story:
         stop: Stop,
         cluster: Cluster,
         system: System,
-        outcome: Outcome,
+        ending: Ending,
     ) -> None:
         self.plan = plan
         self.rundir = rundir
@@ -101,11 +101,13 @@ class Story:
         self.stop = stop
         self.cluster = cluster
         self.system = system
-        self.outcome = outcome
+        self.ending = ending
         self.prefix = f"/chaoskit/{run_id}/"
         self.shard = ShardWriter(rundir.history / "controller.shard")
         self.observer = Observer(cluster, system, self.prefix, self.shard)
-        self.load = LoadProcess(load_order(plan, run_id, self.prefix, cluster, rundir), rundir.path, worker_environment(plan, run_id))
+        self.load = LoadProcess(
+            load_order(plan, run_id, self.prefix, cluster, rundir), rundir.path, worker_environment(plan, run_id)
+        )
         self._active: dict[str, Injection] = {}
         self._shown_ns = 0
 
@@ -130,7 +132,7 @@ class Story:
 
     def _follow_method(self) -> None:
         for step in self.plan.method:
-            if self.stop.requested or self.outcome.steady_state_failed:
+            if self.stop.requested or self.ending.steady_state_failed:
                 return
             match step:
                 case Wait(kind="baseline"):
@@ -158,7 +160,7 @@ class Story:
         unmet = "; ".join(finding.sentence for finding in findings if finding.verdict is not Verdict.PASS)
         self._mark("steady_state", detail=unmet or "met")
         if verdict is not Verdict.PASS:
-            self.outcome.steady_state_failed = True
+            self.ending.steady_state_failed = True
             self.narrator.say(f"steady state not met, nothing is injected: {unmet}")
 
     def _hurt(self, step: FaultStep) -> None:
@@ -177,7 +179,15 @@ class Story:
         proven = all(injection.verified_ns for injection in injections)
         begins = [injection.verified_ns or injection.injected_ns for injection in injections]
         ends = [injection.healed_ns or injection.heal_began_ns for injection in injections]
-        self.shard.add(Phase(f"fault:{step.name}", "fault", min(filter(None, begins), default=0) or min(ends), max(ends), judged=proven))
+        self.shard.add(
+            Phase(
+                f"fault:{step.name}",
+                "fault",
+                min(filter(None, begins), default=0) or min(ends),
+                max(ends),
+                judged=proven,
+            )
+        )
 
     def _inject_after(self, seconds: float, injection: Injection) -> None:
         if self.stop.wait(seconds):
@@ -210,7 +220,9 @@ class Story:
                 self._show()
                 time.sleep(_PUMP_EVERY_S)
             for member in self.observer.wait_audits(revision, max(1.0, deadline - time.monotonic())):
-                self.outcome.notes.append(f"the audit watcher of {member} did not reach revision {revision} before the drain deadline")
+                self.ending.notes.append(
+                    f"the audit watcher of {member} did not reach revision {revision} before the drain deadline"
+                )
             self._mark("drained")
             self.load.finish(_FINISH_S)
 

@@ -30,7 +30,9 @@ class ClusterScene:
             if leader and votes >= majority(len(self.members)):
                 return leader
             if time.monotonic() > deadline:
-                seen = ", ".join(f"{name or 'nobody'} by {count}" for name, count in named.items()) or "no member answers"
+                seen = (
+                    ", ".join(f"{name or 'nobody'} by {count}" for name, count in named.items()) or "no member answers"
+                )
                 raise FaultNotProven(f"no leader that a majority names within {_LEADER_WAIT_S:.0f} s: {seen}")
             time.sleep(0.05)
 

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
+from chaoskit.runner.judge import Interruption
+
+_SIGNALS: dict[signal.Signals, Interruption] = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
 
 
 class Stop:
@@ -22,7 +24,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self.interruption = ""  # "SIGINT" or "SIGTERM" when a person or a supervisor asked
+        self.interruption: Interruption = ""
         self.failure = ""  # why the test bed cannot go on
 
     @property

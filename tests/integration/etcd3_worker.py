@@ -5,7 +5,7 @@
 Prints what it saw as one JSON object. PID is the member's, for scenes that hurt it.
 """
 
-# ruff: noqa: E402, I001  gevent patches first
+# ruff: noqa: E402  gevent patches first
 from gevent import monkey
 
 monkey.patch_all()
@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -125,9 +126,13 @@ def watches(client: Client, pid: int) -> dict[str, Any]:
     return {
         "created": (one.created_revision - start, two.created_revision - start),
         "first": first.values(),
-        "second": [(rev - start, kind, key.decode(), value.decode()) for m in second for rev, kind, key, value in m.events],
+        "second": [
+            (revision - start, kind, key.decode(), value.decode())
+            for message in second
+            for revision, kind, key, value in message.events
+        ],
         "closed": first.reasons() + second.reasons(),
-    }  # fmt: skip
+    }
 
 
 def compaction(client: Client, pid: int) -> dict[str, Any]:
@@ -194,8 +199,9 @@ def churn(client: Client, pid: int) -> dict[str, Any]:
             each.close()
         gevent.sleep(0.3)
 
-    def held() -> tuple[int, int, int]:
-        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), threading.active_count()
+    def held() -> tuple[int, ...]:
+        counted = [len(list(Path("/proc/self", kind).iterdir())) for kind in ("fd", "task")]
+        return *counted, threading.active_count()
 
     reconnect(20)
     before = held()

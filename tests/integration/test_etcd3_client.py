@@ -104,8 +104,12 @@ def test_a_killed_member_resets_each_watch_once_and_costs_no_busy_loop(members: 
     assert seen["cpu"] < 0.5
 
 
-def test_a_paused_member_is_found_out_by_missing_progress_within_six_seconds(members: Members) -> None:
-    seen = play("paused", members)
+def test_a_paused_member_is_found_out_by_missing_progress_within_six_seconds(tmp_path: Path) -> None:
+    members = Members("3.6.14", tmp_path / "etcd")
+    try:
+        seen = play("paused", members)
+    finally:
+        members.close()
     assert seen["reasons"] == [["progress deadline"], ["progress deadline"]]
     assert seen["took"] < 6
 

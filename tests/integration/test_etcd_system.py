@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from chaoskit.clusters import binaries
 from chaoskit.history import LogEvent, LogGap
 from chaoskit.systems.etcd.system import Etcd
 from tests.integration.etcd_members import VERSIONS, Members, wait_until
@@ -83,6 +87,30 @@ def test_a_member_is_reached_again_soon_after_its_restart(members: Members) -> N
     probe.close()
 
 
+def test_a_link_with_300_ms_of_latency_can_still_be_connected(members: Members) -> None:
+    """With a connect deadline of 100 ms, which a short reconnect backoff brings along, it never could."""
+    host, port = members.endpoint.split(":")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def relay() -> None:
+            client, _ = listener.accept()
+            server = socket.create_connection((host, int(port)))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=_pass_on_late, args=(source, sink, 0.3), daemon=True).start()
+
+        threading.Thread(target=relay, daemon=True).start()
+        slow = Etcd(members.system.version)
+        assert slow.status(f"127.0.0.1:{listener.getsockname()[1]}", 4)
+        slow.close()
+
+
+def _pass_on_late(source: socket.socket, sink: socket.socket, delay_s: float) -> None:
+    with source, sink, suppress(OSError):
+        while chunk := source.recv(65536):
+            time.sleep(delay_s)
+            sink.sendall(chunk)
+
+
 def test_the_audit_watcher_records_every_event_below_the_prefix_from_the_first_revision_on(members: Members) -> None:
     before = members.put("ck1/put/a", "w0-1|padding")
     members.put("other/a", "not ours")
@@ -135,6 +163,17 @@ def test_compacted_revisions_are_recorded_as_a_gap(members: Members) -> None:
     wait_until(lambda: log.values() == ["3", "4"], 5, "the events that are left")
     assert log.gaps() == [LogGap("n1", 1, revisions[3] - 1, "compacted")]
     audit.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_flag_of_the_line_is_let_through_or_refused_for_a_reason_and_none_is_called_unknown(version: str) -> None:
+    binary = binaries.find("etcd", version).path
+    done = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=20, check=False)
+    flags = dict.fromkeys(re.findall(r"^ +--([a-z0-9-]+)", done.stdout + done.stderr, re.MULTILINE), "1")
+    assert len(flags) > 100
+    refused = Etcd(version).refused_flags(flags)
+    assert [name for name, why in refused.items() if "no such flag" in why or "calls it" in why] == []
+    assert {"snapshot-count", "heartbeat-interval", "unsafe-no-fsync"} <= flags.keys() - refused.keys()
 
 
 def test_a_dead_stream_is_found_by_missing_progress(tmp_path: Path) -> None:

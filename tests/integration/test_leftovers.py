@@ -97,10 +97,11 @@ def running(run_id: str) -> list[str]:
 
 
 def listeners(octet: str) -> list[str]:
-    """Who listens in the block 127.octet.0.0/16; /proc/net/tcp has addresses as little-endian hex."""
+    """Who listens in a run's block; /proc/net/tcp has addresses as little-endian hex, and others' servers."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    local = [socket.inet_ntoa(bytes.fromhex(row[1][:8])[::-1]) for row in rows if row[3] == "0A"]
-    return [address for address in local if address.startswith(f"127.{octet}.")]
+    local = [row[1].split(":") for row in rows if row[3] == "0A"]
+    seen = [f"{socket.inet_ntoa(bytes.fromhex(address)[::-1])}:{int(port, 16)}" for address, port in local]
+    return [each for each in seen if re.fullmatch(rf"127\.{octet}\.[\d.]+:[12]?(2379|2380|8474)", each)]
 
 
 def block_of(run_dir: Path) -> str | None:

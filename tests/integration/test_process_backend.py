@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from chaoskit.clusters import BACKENDS
+from chaoskit.clusters.children import Spawner
 from chaoskit.clusters.procfs import marked_processes
 from chaoskit.contracts import Cluster, ClusterWish, Cut, Down, Paused, System, Toxic
 from chaoskit.errors import ClusterNotReady, InfrastructureError, ProxyError
@@ -307,6 +308,15 @@ def test_members_that_cannot_start_are_quoted_and_nothing_is_left(
     assert {path.name for path in tmp_path.iterdir()} == {"journal.jsonl", "logs"}
     assert not processes_of(f"test-{tmp_path.name}")
     assert not list((environment / "runs").glob(f"test-{tmp_path.name}*"))
+
+
+def test_a_program_that_cannot_be_executed_is_named_with_the_reason(tmp_path: Path) -> None:
+    spawner = Spawner("test", lambda program, identity: None)
+    try:
+        with pytest.raises(InfrastructureError, match="/no/such/etcd could not be started: No such file or directory"):
+            spawner.start(["/no/such/etcd"], tmp_path / "log", hosts=Path("/etc/hosts"))
+    finally:
+        spawner.close()
 
 
 def test_a_folder_that_holds_somebodys_data_is_not_taken(system: System, tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ def test_a_bandwidth_that_would_crash_or_fool_the_proxy_is_refused(rate: str) ->
         fault("bandwidth", rate=rate, **{"for": "1s"})
 
 
-@pytest.mark.parametrize("rate", ["1KB/s", "64KiB/s", "10MB/s"])
+@pytest.mark.parametrize("rate", ["1KB/s", "64KiB/s", "5MB/s"])
 def test_every_allowed_bandwidth_can_be_proven(rate: str) -> None:
     made, scene = fault("bandwidth", rate=rate, **{"for": "1s"}), Scene()
     harms = made.harms(scene)

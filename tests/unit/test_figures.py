@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from chaoskit.contracts import Promises
 from chaoskit.figures import compute
 from chaoskit.figures.faults import cut_off
-from chaoskit.history import GeneratorSample, History, Mark, MemberSample, Outcome, Phase, Unsent
+from chaoskit.history import GeneratorSample, History, Mark, MemberSample, Operation, Outcome, Phase, Unsent
 from chaoskit.results import Figures, PhaseFigures
 from chaoskit.topology import between, halves, isolate, member_names, ring
 from tests.unit.histories import MEMBERS, S, Scenario, at, healthy, put
@@ -26,10 +26,10 @@ def _phase(figures: Figures, name: str) -> PhaseFigures:
     return next(phase for phase in figures.phases if phase.name == name)
 
 
-def _run(*operations: object, seconds: float = 10) -> History:
+def _run(*operations: Operation, seconds: float = 10) -> History:
     """Only a baseline and these operations."""
     history = History(phases=[Phase("baseline", "baseline", at(0), at(seconds))])
-    history.operations = sorted(operations, key=lambda op: op.due_ns)  # type: ignore[attr-defined,arg-type]
+    history.operations = sorted(operations, key=lambda op: op.due_ns)
     history.marks = [Mark("load_stopped", at(seconds))]
     return history
 
@@ -135,15 +135,14 @@ def test_the_gap_of_one_client_can_be_longer_than_the_clusters() -> None:
 def _after_fault(*, dead_s: float, slow_s: float = 0.0, seconds: int = 8) -> History:
     """A healthy run, but puts and reads are unknown for a while after the fault was proven at 6 s, then slow."""
     history = healthy(Scenario(recovery_s=seconds))
-    operations = []
-    for op in history.operations:
+
+    def spoilt(op: Operation) -> Operation:
         since_s = (op.due_ns - at(6)) / S
         if 0 <= since_s < dead_s:
-            op = replace(op, outcome=Outcome.UNKNOWN, done_ns=op.sent_ns + S, revision=0)
-        elif 0 <= since_s < dead_s + slow_s:
-            op = replace(op, done_ns=op.due_ns + S // 2)
-        operations.append(op)
-    history.operations = operations
+            return replace(op, outcome=Outcome.UNKNOWN, done_ns=op.sent_ns + S, revision=0)
+        return replace(op, done_ns=op.due_ns + S // 2) if 0 <= since_s < dead_s + slow_s else op
+
+    history.operations = [spoilt(op) for op in history.operations]
     return history
 
 

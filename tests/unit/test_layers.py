@@ -98,6 +98,10 @@ def top_level_imports(source: str) -> set[str]:
         name.split(".")[0]
         for item in ast.walk(ast.parse(source))
         for name in (
-            [alias.name for alias in item.names] if isinstance(item, ast.Import) else [item.module or ""] if isinstance(item, ast.ImportFrom) else []
+            [alias.name for alias in item.names]
+            if isinstance(item, ast.Import)
+            else [item.module or ""]
+            if isinstance(item, ast.ImportFrom)
+            else []
         )
     }

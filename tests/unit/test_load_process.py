@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from chaoskit.load import channel
-from chaoskit.load.crowd import Crowd
+from chaoskit.load.worker.crowd import Crowd
 from chaoskit.workloads.put import Put
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,7 @@ import pytest
 
 from chaoskit.history import Operation, Outcome, Record, ShardReader, ShardWriter
 from chaoskit.history.gathered import gather
-from chaoskit.load.recorder import Recorder
+from chaoskit.load.worker.recorder import Recorder
 
 pytestmark = pytest.mark.unit
 

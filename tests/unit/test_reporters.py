@@ -16,6 +16,8 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
 
 from chaoskit.errors import InvalidExperiment
 from chaoskit.figures.events import events
@@ -26,12 +28,13 @@ from chaoskit.reporters.markdown import escape
 from chaoskit.reporters.results_json import read_results
 from chaoskit.reporters.safety import MASK, safe
 from chaoskit.reporters.strip import NOTHING, strip
-from chaoskit.reporters.terminal import print_summary
+from chaoskit.reporters.terminal import Summary, print_summary
 from chaoskit.reporters.words import clock, number, seconds
 from chaoskit.results import Results
 from chaoskit.verdict import ExitCode, Finding, Verdict
 from tests.unit.golden_file import assert_like_golden
-from tests.unit.sample_results import FAIL, INTERRUPTED, NOTHING as EMPTY, PASS, SAMPLES
+from tests.unit.sample_results import FAIL, INTERRUPTED, PASS, SAMPLES
+from tests.unit.sample_results import NOTHING as EMPTY
 
 pytestmark = pytest.mark.unit
 
@@ -40,27 +43,29 @@ def changed(results: Results, **values: object) -> Results:
     return msgspec.structs.replace(results, **values)
 
 
-def summary(results: Results, width: int = 100) -> str:
-    stream = Wide(width)
-    print_summary(results, stream)
+def summary(results: Results, width: int | None = None) -> str:
+    """As it goes into a pipe; with a width as in a terminal of that width, without colours."""
+    stream = Strict()
+    if width is None:
+        print_summary(results, stream)
+    else:
+        Console(file=stream, width=width, color_system=None).print(Summary(results))
     return stream.getvalue()
 
 
-class Wide(io.StringIO):
-    """A stream that is no terminal, or one of a given width when it is not 100."""
+class Strict(io.StringIO):
+    """A stream that fails on what its encoding lacks, as a real one does."""
 
-    def __init__(self, width: int = 100, encoding: str = "utf-8") -> None:
+    def __init__(self, encoding: str = "utf-8") -> None:
         super().__init__()
         self._encoding = encoding
-        self.width = width
 
     @property
     def encoding(self) -> str:
         return self._encoding
 
     def write(self, text: str) -> int:
-        text.encode(self._encoding)  # as a real stream would, strictly
-        return super().write(text)
+        return super().write(text.encode(self._encoding).decode(self._encoding))
 
 
 # ── any results ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -98,11 +103,11 @@ CALM = settings(max_examples=40, deadline=None, suppress_health_check=list(Healt
 
 
 @CALM
-@given(any_of(Results, st.floats()))
-def test_every_reporter_copes_with_any_results(results: Results) -> None:
+@given(any_of(Results, st.floats()), st.integers(20, 140))
+def test_every_reporter_copes_with_any_results(results: Results, width: int) -> None:
     for name in REPORTERS:
         render(name, results).encode()
-    summary(results).encode()
+    assert all(cell_len(line) <= max(width, 60) for line in summary(results, width).splitlines())
 
 
 @CALM
@@ -165,6 +170,13 @@ def test_a_reporter_stands_under_its_own_name_and_is_explained(name: str) -> Non
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_summary_looks_as_it_was_last_approved(name: str) -> None:
     assert_like_golden(f"summary-{name}.txt", summary(SAMPLES[name]))
+
+
+def test_the_summary_fits_a_narrow_terminal() -> None:
+    text = summary(FAIL, width=80)
+    assert all(cell_len(line) <= 80 for line in text.splitlines())
+    assert "…" not in text  # nothing was cut off
+    assert_like_golden("summary-fail-80.txt", "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 
 
 def test_the_markdown_report_looks_as_it_was_last_approved() -> None:
@@ -249,7 +261,12 @@ def test_names_that_only_sound_like_secrets_are_kept() -> None:
 
 def test_numbers_that_json_cannot_hold_are_left_out_of_findings() -> None:
     finding = Finding(
-        checker="slo", promise="p", kind="slo", verdict=Verdict.FAIL, sentence="s", numbers={"a": float("inf"), "b": 1.0}
+        checker="slo",
+        promise="p",
+        kind="slo",
+        verdict=Verdict.FAIL,
+        sentence="s",
+        numbers={"a": float("inf"), "b": 1.0},
     )
     assert safe(changed(FAIL, findings=(finding,))).findings[0].numbers == {"b": 1.0}
 
@@ -266,7 +283,7 @@ def test_markup_in_a_title_is_shown_and_not_obeyed() -> None:
 
 
 def test_a_console_without_unicode_gets_ascii() -> None:
-    stream = Wide(encoding="ascii")
+    stream = Strict(encoding="ascii")
     print_summary(changed(FAIL, title="größer"), stream)
     assert "gr\\xf6\\xdfer" in stream.getvalue()
     assert " +++++++++++++x-#++" in stream.getvalue()
@@ -342,7 +359,8 @@ def test_seconds_without_arrivals_are_no_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(None, "–"), (float("nan"), "–"), (0, "0"), (0.084, "0.08"), (98.26, "98.3"), (1804.3, "1,804")]
+    ("value", "shown"),
+    [(None, "–"), (float("nan"), "–"), (0, "0"), (0.084, "0.08"), (98.26, "98.3"), (1804.3, "1,804")],
 )
 def test_numbers_have_about_three_digits(value: float | None, shown: str) -> None:
     assert number(value) == shown
@@ -359,9 +377,16 @@ def test_durations_read_like_a_clock_or_carry_their_unit() -> None:
 def test_samples_become_changes_and_every_moment_has_its_place_in_time() -> None:
     second = 10**9
     history = History(
-        phases=[Phase("baseline", "baseline", 5 * second, 15 * second), Phase("drain", "drain", 15 * second, 16 * second)],
-        faults=[FaultSpan("kill", "kill", ("n3",), "SIGKILL to n3", 8 * second, 9 * second, 0, 0, "gone", problem="lost")],
-        members=[MemberSample(at * second, "n3", "up" if at < 8 else "down", 7 if at < 8 else 0) for at in range(5, 12)],
+        phases=[
+            Phase("baseline", "baseline", 5 * second, 15 * second),
+            Phase("drain", "drain", 15 * second, 16 * second),
+        ],
+        faults=[
+            FaultSpan("kill", "kill", ("n3",), "SIGKILL to n3", 8 * second, 9 * second, 0, 0, "gone", problem="lost")
+        ],
+        members=[
+            MemberSample(at * second, "n3", "up" if at < 8 else "down", 7 if at < 8 else 0) for at in range(5, 12)
+        ],
         marks=[Mark("leader_changed", 10 * second, "n1 instead of n3", member="n1", revision=12)],
     )
     told = [(event.at_s, event.kind, event.subject, event.detail) for event in events(history)]

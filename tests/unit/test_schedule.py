@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoskit.load.order import Arrivals
-from chaoskit.load.schedule import Arrival, Choices, Schedule
+from chaoskit.load.worker.schedule import Arrival, Choices, Schedule
 
 pytestmark = pytest.mark.unit
 

@@ -14,10 +14,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),  # channels to one address would share one connection
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
-    (
-        "grpc.min_reconnect_backoff_ms",
-        2000,
-    ),  # deadline of one attempt: with 100 a link with 300 ms latency never connects
+    ("grpc.min_reconnect_backoff_ms", 2000),  # deadline of one attempt: with 100, 300 ms of latency never connect
     ("grpc.keepalive_time_ms", 5000),
     ("grpc.keepalive_timeout_ms", 2000),
     ("grpc.http2.ping_timeout_ms", 2000),

@@ -25,7 +25,7 @@ _OWNED = (  # what the name matches as a whole → why it is not the experiment'
     (r"initial-cluster.*|discovery.*|force-new-cluster", "chaoskit forms the cluster"),
     (r"(.*-)?watch-progress-notify-interval", f"it is {PROGRESS_INTERVAL}: dead watches are found by missing progress"),
     (r"logger|log-outputs|enable-log-rotation|log-rotation-config-json", "chaoskit keeps each member's log"),
-    (r".*cert.*|.*key-file|.*ca-file|.*crl-file|.*tls.*|cipher-suites", "members and clients speak plain text"),
+    (r".*cert.*|.*-san-.*|.*key-file|.*ca-file|.*crl-file|.*tls.*|cipher-suites", "links carry plain text"),
     (r"config-file", "etcd would ignore every other flag"),
     (r"proxy.*", "a proxy is no member"),
     (r"version|help|h", "etcd would print it and exit"),

@@ -2,8 +2,8 @@
 
 The audit watchers read every event of every member in the controller, on the machine that is being measured. At 1,500
 events/s grpcio costs 95–130 µs a message (one wake-up each; 60 µs when made to batch), half a core for three members;
-this costs 18 µs. It does what HTTP/2 asks of a client with a single stream and no more: the server's header blocks are
-not read, so the reason of an end is known only roughly, and whoever reads reconnects in any case.
+this costs 14–18 µs, 6 % of a core. It does what HTTP/2 asks of a client with a single stream and no more: the server's
+header blocks are not read, so the reason of an end is known only roughly, and whoever reads reconnects in any case.
 """
 
 from __future__ import annotations

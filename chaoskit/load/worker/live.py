@@ -1,4 +1,4 @@
-"""What people see while a worker runs: one second's counts. Never a source of figures. Worker side."""
+"""What people see while a worker runs: one second's counts. Never a source of figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generator proves itself innocent: its own CPU, memory, and how long its event loop stood still. Worker side."""
+"""The generator proves itself innocent: its own CPU, memory, and how long its event loop stood still."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All simulated clients of one workload: they share a schedule, a beginning and an end. Worker side."""
+"""All simulated clients of one workload: they share a schedule, a beginning and an end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gevent.event import Event
 from chaoskit.contracts import Workload
 from chaoskit.history import Unsent
 from chaoskit.load.order import Arrivals
-from chaoskit.load.schedule import Schedule
+from chaoskit.load.worker.schedule import Schedule
 
 _DUES_PER_RECORD = 10_000
 

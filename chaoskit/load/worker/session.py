@@ -1,6 +1,6 @@
 """One simulated client: times, classifies and records each call, and moves on to the next member when one fails it.
 
-Worker side. Implements `contracts.Session`; workloads see nothing else.
+Implements `contracts.Session`; workloads see nothing else.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import gevent
 from chaoskit.contracts import CallFailed, Client, Reply
 from chaoskit.history import LeaseEnded, Operation, Outcome
 from chaoskit.history.records import VALUE_END, value_id
-from chaoskit.load.clock import Clock
-from chaoskit.load.connections import Connections
-from chaoskit.load.crowd import Crowd
-from chaoskit.load.recorder import Recorder
-from chaoskit.load.schedule import Choices
-from chaoskit.load.watching import Watchers
+from chaoskit.load.worker.clock import Clock
+from chaoskit.load.worker.connections import Connections
+from chaoskit.load.worker.crowd import Crowd
+from chaoskit.load.worker.recorder import Recorder
+from chaoskit.load.worker.schedule import Choices
+from chaoskit.load.worker.watching import Watchers
 
 
 @dataclass(frozen=True, slots=True)

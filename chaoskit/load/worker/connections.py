@@ -1,6 +1,6 @@
 """The worker's connections: per member one Client for calls and one for watches, shared by all simulated clients.
 
-Separate, so that a burst of watch events does not stand in the way of answers. Worker side.
+Separate, so that a burst of watch events does not stand in the way of answers.
 """
 
 from __future__ import annotations

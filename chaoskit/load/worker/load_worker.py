@@ -28,14 +28,14 @@ from locust.runners import Runner
 from chaoskit.contracts import ClientFactory, LiveSample, Workload
 from chaoskit.history import GeneratorSample, Operation, Outcome, ShardWriter
 from chaoskit.load import channel
-from chaoskit.load.clock import Clock
-from chaoskit.load.connections import Connections
-from chaoskit.load.crowd import Crowd
-from chaoskit.load.health import Health
 from chaoskit.load.order import LoadOrder, WorkloadOrder
-from chaoskit.load.recorder import Recorder
-from chaoskit.load.session import Bench, ClientSession
-from chaoskit.load.watching import Watchers
+from chaoskit.load.worker.clock import Clock
+from chaoskit.load.worker.connections import Connections
+from chaoskit.load.worker.crowd import Crowd
+from chaoskit.load.worker.health import Health
+from chaoskit.load.worker.recorder import Recorder
+from chaoskit.load.worker.session import Bench, ClientSession
+from chaoskit.load.worker.watching import Watchers
 
 _log = logging.getLogger(__name__)
 

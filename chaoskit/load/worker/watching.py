@@ -1,4 +1,4 @@
-"""Keeping watches open: open, record what they deliver, reopen at the next member when they end. Worker side."""
+"""Keeping watches open: open, record what they deliver, reopen at the next member when they end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gevent.event import AsyncResult, Event
 from chaoskit.contracts import CallFailed, WatchHandle, WatchMessage
 from chaoskit.history import WatchClosed, WatchEvent, WatchOpened, WatchProgress
 from chaoskit.history.records import value_id
-from chaoskit.load.connections import Connections
-from chaoskit.load.recorder import Recorder
+from chaoskit.load.worker.connections import Connections
+from chaoskit.load.worker.recorder import Recorder
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Where every operation and watch message of a worker goes: into its shard and the live counts. Worker side.
+"""Where every operation and watch message of a worker goes: into its shard and the live counts.
 
 Nothing is kept beyond a flush but what is in flight. An operation in flight at a flush is written as such, once, so
 that a killed worker leaves no call unmentioned that was older than one flush.
@@ -14,7 +14,7 @@ from time import monotonic_ns
 from msgspec.structs import replace
 
 from chaoskit.history import Operation, Outcome, Record, ShardWriter
-from chaoskit.load.live import LiveCounts
+from chaoskit.load.worker.live import LiveCounts
 
 _log = logging.getLogger(__name__)
 
