@@ -57,13 +57,19 @@ def _servers() -> Iterator[Check]:
     for server, versions in KNOWN_VERSIONS.items():
         for version in versions:
             path = cached(server, version)
-            yield Check(f"{server} {version}", "ok" if path else "note", str(path or "not here yet; the first run gets it"))
+            yield Check(
+                f"{server} {version}", "ok" if path else "note", str(path or "not here yet; the first run gets it")
+            )
 
 
 def _files() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = soft >= _FILES_WANTED
-    return Check("open files", "ok" if enough else "note", f"{soft}" + ("" if enough else f"; `ulimit -n {min(hard, _FILES_WANTED)}` gives more"))
+    return Check(
+        "open files",
+        "ok" if enough else "note",
+        f"{soft}" + ("" if enough else f"; `ulimit -n {min(hard, _FILES_WANTED)}` gives more"),
+    )
 
 
 def _disk() -> Check:
@@ -71,7 +77,12 @@ def _disk() -> Check:
     free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
     state: Literal["ok", "note", "missing"] = "missing" if not writable else "ok" if free > _DISK_WANTED else "note"
-    return Check("cache", state, f"{cache_dir()}, {free / 2**30:.1f} GiB free" + ("" if writable else f"; {folder} is not writable: set CHAOSKIT_CACHE"))
+    return Check(
+        "cache",
+        state,
+        f"{cache_dir()}, {free / 2**30:.1f} GiB free"
+        + ("" if writable else f"; {folder} is not writable: set CHAOSKIT_CACHE"),
+    )
 
 
 def _show(checks: list[Check]) -> None:

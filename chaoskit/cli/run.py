@@ -25,14 +25,18 @@ from chaoskit.verdict import ExitCode, worst_exit
 
 
 def run(
-    experiments: Annotated[list[str], typer.Argument(metavar="EXPERIMENT…", help="Path, or name of a packaged experiment.")],
+    experiments: Annotated[
+        list[str], typer.Argument(metavar="EXPERIMENT…", help="Path, or name of a packaged experiment.")
+    ],
     seed: Seed = None,
     var: Variables = None,
     set_: Overrides = None,
     backend: Backend = None,
     out: Annotated[Path, typer.Option("--out", help="Where run directories go.")] = Path("reports"),
     json_: Annotated[bool, typer.Option("--json", help="Print results.json of each run on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No live view; only the summary, or only JSON with --json.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No live view; only the summary, or only JSON with --json.")
+    ] = False,
 ) -> None:
     """Run experiments on a real cluster, and say what each cost.
 

@@ -63,7 +63,9 @@ def test_a_freeze_of_two_seconds_shows_in_p99_and_in_the_write_gap(tmp_path: Pat
 @pytest.mark.parametrize("version", ["3.5.33", "3.6.14", "3.7.1"])
 @pytest.mark.parametrize("members", [3, 5])
 @pytest.mark.parametrize("mode", ["blackhole", "reject"])
-def test_the_majority_writes_again_and_the_minority_does_not(tmp_path: Path, version: str, members: int, mode: str) -> None:
+def test_the_majority_writes_again_and_the_minority_does_not(
+    tmp_path: Path, version: str, members: int, mode: str
+) -> None:
     (tmp_path / "alone.yaml").write_text(PARTITION.format(version=version, members=members, mode=mode))
     run = run_json("alone.yaml", cwd=tmp_path)
     results = run.results
@@ -89,7 +91,11 @@ def test_two_runs_on_one_host_do_not_meet(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda name: run_json("leader-kill", "--set", "load.put.rate=50/s", cwd=tmp_path / name), ("one", "two")))
+        runs = list(
+            pool.map(
+                lambda name: run_json("leader-kill", "--set", "load.put.rate=50/s", cwd=tmp_path / name), ("one", "two")
+            )
+        )
     for run in runs:
         assert run.results["watch"]["silent_loss"] == 0
         assert len(run.results["faults"]) == 1

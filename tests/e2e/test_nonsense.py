@@ -47,7 +47,9 @@ def test_a_wrong_unit_names_the_units(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    err = refused(tmp_path, GOOD.replace("fault: kill", "fault: kil").replace("wait: 2s", "wait: 2").replace("rate:", "rates:")).err
+    err = refused(
+        tmp_path, GOOD.replace("fault: kill", "fault: kil").replace("wait: 2s", "wait: 2").replace("rate:", "rates:")
+    ).err
     assert all(word in err for word in ("kil", "wait", "rates"))
 
 

@@ -21,7 +21,10 @@ def find_python(version: str) -> str | None:
     """An interpreter of this version: this one, on PATH, or under pyenv."""
     if sys.version.startswith(f"{version}."):
         return sys.executable
-    candidates = [shutil.which(f"python{version}"), *map(str, Path.home().glob(f".pyenv/versions/{version}*/bin/python"))]
+    candidates = [
+        shutil.which(f"python{version}"),
+        *map(str, Path.home().glob(f".pyenv/versions/{version}*/bin/python")),
+    ]
     return next((path for path in candidates if path and runs(path, version)), None)
 
 
@@ -33,13 +36,19 @@ def runs(python: str, version: str) -> bool:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT],
+        check=True,
+        capture_output=True,
+    )
     (built,) = out.glob("*.whl")
     return built
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_the_wheel_runs_a_packaged_experiment_from_an_empty_environment(wheel: Path, tmp_path: Path, version: str) -> None:
+def test_the_wheel_runs_a_packaged_experiment_from_an_empty_environment(
+    wheel: Path, tmp_path: Path, version: str
+) -> None:
     python = find_python(version)
     if python is None:
         pytest.skip(f"no Python {version} on this machine")
@@ -59,7 +68,11 @@ def test_the_wheel_runs_a_packaged_experiment_from_an_empty_environment(wheel: P
 
 def constraints(tmp_path: Path) -> Path:
     """The lock file without its hashes: the versions that are tested."""
-    lines = [line.split(" ")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line and line[0] not in " #"]
+    lines = [
+        line.split(" ")[0]
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if "==" in line and line[0] not in " #"
+    ]
     path = tmp_path / "constraints.txt"
     path.write_text("\n".join(lines))
     return path
