@@ -238,6 +238,7 @@ class Fault(Protocol):
 
     kind: ClassVar[str]
     needs: ClassVar[frozenset[Capability]]
+    example: ClassVar[Mapping[str, str]]  # its YAML form as in a method; shown to people, and what the tests do
 
     @property
     def for_(self) -> float:

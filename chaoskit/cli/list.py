@@ -43,6 +43,7 @@ class Entry:
     name: str
     manual: str
     keys: tuple[Key, ...] = ()
+    example: str = ""
 
 
 class What(StrEnum):
@@ -88,13 +89,24 @@ def entries_of(what: What) -> list[Entry]:
         What.BACKENDS: {name: make() for name, make in BACKENDS.items()},
         What.CLIENTS: {name: make() for name, make in CLIENTS.items()},
     }
-    return [Entry(name, getdoc(entry) or "", _keys(entry)) for name, entry in tables[what].items()]
+    return [
+        Entry(name, getdoc(entry) or "", _keys(entry), _example(what, name, entry))
+        for name, entry in tables[what].items()
+    ]
 
 
 def _comment(experiment: Path) -> str:
     """The lines that an experiment's file begins with: what it shows."""
     lines = takewhile(lambda line: line.startswith("#"), experiment.read_text(encoding="utf-8").splitlines())
     return "\n".join(line.removeprefix("#").strip() for line in lines)
+
+
+def _example(what: What, name: str, entry: object) -> str:
+    """A fault's step of a method, in one line."""
+    if what is not What.FAULTS:
+        return ""
+    keys = {"fault": name, **FAULTS[name].example}
+    return "{" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}"
 
 
 def _keys(entry: object) -> tuple[Key, ...]:
@@ -136,6 +148,8 @@ def _show(entry: Entry, console: Console) -> None:
         table.add_row(Text(key.name, style="cyan"), manual.append(f" [{facts}]", style="dim") if facts else manual)
     if entry.keys:
         console.print(Padding(table, (0, 0, 0, 4)))
+    if entry.example:
+        console.print(Padding(Text(f"- {entry.example}", style="dim"), (0, 0, 0, 4)))
     console.print()
 
 

@@ -29,6 +29,7 @@ Clock = Callable[[], float]
 _REFRESHES_PER_S = 4
 _PLAIN_EVERY_S = 5.0
 _LEAST_STRIP = 20
+_FOREVER_S = 1e9
 
 
 def narrator(quiet: bool, stream: TextIO) -> Narrator:
@@ -124,7 +125,7 @@ class View:
 
     def position_s(self) -> float:
         """Where the run is in its plan: a phase that takes longer waits at its own end."""
-        expected = self.steps[self.step][1] if self.step >= 0 else 0.0
+        expected = _total(self.steps[self.step : self.step + 1]) if self.step >= 0 else 0.0
         return self.done_s + min(self.now() - self.phase_began, expected)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -260,4 +261,5 @@ def _kind(phase: str) -> str:
 
 
 def _total(steps: Sequence[tuple[str, float]]) -> float:
-    return float(sum(seconds for _, seconds in steps))
+    """Of the lengths that make sense."""
+    return float(sum(seconds for _, seconds in steps if 0 < seconds < _FOREVER_S))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -36,7 +37,9 @@ def _from_here(path: Path) -> Path:
 
 
 def print_text(text: str) -> None:
-    """On stdout, whatever its encoding: a character that it lacks becomes an escape."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
+    """On stdout, as UTF-8 whatever the locale says: it is for programs. A reader who leaves early is no error."""
+    try:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that flushing at exit finds a reader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -27,6 +27,7 @@ class Bandwidth(Spec):
 
     kind: ClassVar[str] = "bandwidth"
     needs: ClassVar[frozenset[Capability]] = frozenset({"toxic"})
+    example: ClassVar[Mapping[str, str]] = {"rate": "64KiB/s", "for": "10s"}
 
     rate: Annotated[SizeRate, within("1KB/s", "5MB/s", parse_size_rate)]
     """Bytes per second, rounded down to whole KB (1000 B)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from chaoskit.contracts import Capability, Down, Harm, Scene
@@ -16,6 +16,7 @@ class Kill(Spec):
 
     kind: ClassVar[str] = "kill"
     needs: ClassVar[frozenset[Capability]] = frozenset({"signal", "restart"})
+    example: ClassVar[Mapping[str, str]] = {"target": "leader", "for": "5s"}
 
     target: Target
     """Who."""

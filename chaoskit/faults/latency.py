@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -26,6 +26,7 @@ class Latency(Spec):
 
     kind: ClassVar[str] = "latency"
     needs: ClassVar[frozenset[Capability]] = frozenset({"toxic"})
+    example: ClassVar[Mapping[str, str]] = {"delay": "100ms", "jitter": "10ms", "target": "follower", "for": "10s"}
 
     delay: Annotated[Duration, within("5ms", "10s", parse_duration)]
     """One way, in whole milliseconds."""

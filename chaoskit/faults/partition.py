@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -37,6 +37,7 @@ class Partition(Spec):
 
     kind: ClassVar[str] = "partition"
     needs: ClassVar[frozenset[Capability]] = frozenset({"cut"})
+    example: ClassVar[Mapping[str, str]] = {"isolate": "leader", "mode": "blackhole", "for": "10s"}
 
     isolate: Target | None = None
     """Each of these members alone, cut from every other one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from chaoskit.contracts import Capability, Harm, Paused, Scene
@@ -20,6 +20,7 @@ class Pause(Spec):
 
     kind: ClassVar[str] = "pause"
     needs: ClassVar[frozenset[Capability]] = frozenset({"signal"})
+    example: ClassVar[Mapping[str, str]] = {"target": "leader", "for": "10s"}
 
     target: Target
     """Who."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from chaoskit.contracts import Capability, Down, Harm, Scene
@@ -19,6 +19,7 @@ class Stop(Spec):
 
     kind: ClassVar[str] = "stop"
     needs: ClassVar[frozenset[Capability]] = frozenset({"signal", "restart"})
+    example: ClassVar[Mapping[str, str]] = {"target": "random follower", "for": "5s"}
 
     target: Target
     """Who."""

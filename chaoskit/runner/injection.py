@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chaoskit.contracts import Cluster, Cut, Down, Fault, Harm, Paused, Say, Scene, Toxic
 from chaoskit.errors import ChaoskitError, FaultNotProven
@@ -29,6 +29,7 @@ class Injection:
     cluster: Cluster
     stop: Stop
     say: Say
+    others: Callable[[], Sequence[Injection]] = tuple  # what else is being done to the cluster at this moment
     harms: Sequence[Harm] = ()
     injected_ns: int = 0
     verified_ns: int = 0
@@ -65,7 +66,7 @@ class Injection:
             self.cluster.release(self.name)
             if not self.harms:
                 return
-            self.heal_evidence = self._prove(self.fault.gone, _GONE_DEADLINE_S)
+            self.heal_evidence = self._prove(self._look_whether_gone, _GONE_DEADLINE_S)
             self.healed_ns = time.monotonic_ns()
             self.say(f"{self.name}: undone; proven after {self._since(self.heal_began_ns)}: {self.heal_evidence}")
         except ChaoskitError as error:
@@ -82,6 +83,15 @@ class Injection:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_RETRY_EVERY_S)
+
+    def _look_whether_gone(self, scene: Scene, harms: Sequence[Harm]) -> str:
+        """What another fault still does to the same links and members is not ours to see gone."""
+        others = [other for other in self.others() if other is not self and other.injected_ns]
+        held = [harm for other in others for harm in other.harms]
+        ours = [left for harm in harms if (left := without(harm, held))]
+        if not ours:
+            return f"{', '.join(other.name for other in others)} still holds all of it"
+        return self.fault.gone(scene, ours)
 
     def _trouble(self, problem: str) -> None:
         self.problems.append(problem)
@@ -119,6 +129,17 @@ def targets(harm: Harm) -> Sequence[str]:
     pairs = [{link.source, link.target} for link in harm.links]
     common = set.intersection(*pairs) if pairs else set()
     return sorted(common) if len(common) == 1 else sorted(str(link) for link in harm.links)
+
+
+def without(harm: Harm, held: Sequence[Harm]) -> Harm | None:
+    """The part of a harm whose links and members no other harm touches; None when nothing of it is."""
+    links = frozenset(link for other in held if isinstance(other, Cut | Toxic) for link in other.links)
+    members = {member for other in held if isinstance(other, Down | Paused) for member in other.members}
+    if isinstance(harm, Cut | Toxic):
+        left = frozenset(link for link in harm.links - links if not members & {link.source, link.target})
+        return replace(harm, links=left) if left else None
+    free = tuple(member for member in harm.members if member not in members)
+    return replace(harm, members=free) if free else None
 
 
 def describe(harm: Harm) -> str:

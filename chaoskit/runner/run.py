@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaoskit.clusters import BACKENDS
-from chaoskit.contracts import Cluster, ClusterWish, Narrator, System
+from chaoskit.contracts import Cluster, ClusterWish, Fault, Narrator, System
 from chaoskit.errors import ChaoskitError, HealFailed
 from chaoskit.experiment.plan import Burst, FaultStep, PhaseKind, Plan, Wait
 from chaoskit.history import Mark, Phase, ShardWriter
@@ -196,9 +196,11 @@ class Story:
         injection.run()
         del self._active[injection.name]
 
-    def _injection(self, name: str, fault: object) -> Injection:
+    def _injection(self, name: str, fault: Fault) -> Injection:
         scene = ClusterScene(self.cluster, self.system, self.plan.seed, name)
-        return Injection(name, fault, scene, self.cluster, self.stop, self.narrator.say)  # type: ignore[arg-type]
+        return Injection(
+            name, fault, scene, self.cluster, self.stop, self.narrator.say, lambda: tuple(self._active.values())
+        )
 
     def _burst(self, step: Burst) -> None:
         with self._phase(f"burst:{step.name}", "burst"):

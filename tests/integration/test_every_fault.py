@@ -1,10 +1,9 @@
-"""Every entry of FAULTS, on a real cluster: it bites, the proof says so, and after its heal the cluster is as before."""
+"""Every entry of FAULTS, on a real cluster: it bites, it is proven, and its heal leaves no trace."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,6 @@ from chaoskit.runner.scene import ClusterScene
 from chaoskit.runner.stop import Stop
 from chaoskit.systems import SYSTEMS
 from chaoskit.topology import member_names
-from tests.unit.test_faults import EXAMPLES
 
 pytestmark = pytest.mark.integration
 
@@ -40,7 +38,7 @@ def cluster(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_bites_and_is_gone_on_a_real_cluster(kind: str, cluster: Cluster, system: System) -> None:
-    keys = {**EXAMPLES.get(kind, {"target": "leader"}), "for": "300ms"}
+    keys = {**FAULTS[kind].example, "for": "300ms"}
     scene = ClusterScene(cluster, system, 1, kind)
     injection = Injection(kind, FAULTS[kind].model_validate(keys), scene, cluster, Stop(), print)  # type: ignore[attr-defined]
     injection.run()

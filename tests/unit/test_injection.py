@@ -143,6 +143,36 @@ def test_the_targets_of_a_harm_are_members_where_one_stands_out(harm: Harm, aime
     assert list(injection.targets(harm)) == aimed_at
 
 
+@pytest.mark.parametrize(
+    ("harm", "held", "left"),
+    [
+        (Down(("n1", "n2")), [Down(("n2",))], Down(("n1",))),
+        (Down(("n1",)), [Paused(("n1",))], None),
+        (Cut(isolate(MEMBERS, ["n1"])), [Cut(isolate(MEMBERS, ["n1"]))], None),
+        (Cut(isolate(MEMBERS, ["n1"])), [Down(("n2",))], Cut(frozenset({Link("n1", "n3"), Link("n3", "n1")}))),
+        (Paused(("n1",)), [Cut(isolate(MEMBERS, ["n1"]))], Paused(("n1",))),
+        (Paused(("n1",)), [], Paused(("n1",))),
+    ],
+    ids=str,
+)
+def test_what_another_fault_still_holds_is_left_out_of_the_proof_that_ours_is_gone(
+    harm: Harm, held: list[Harm], left: Harm | None
+) -> None:
+    assert injection.without(harm, held) == left
+
+
+def test_a_heal_under_another_faults_harm_is_proven_by_what_is_left() -> None:
+    first, _ = carry_out(Planted())
+    ledger = Ledger()
+    scene: Any = type("NoScene", (), {"members": MEMBERS, "rng": Random(1)})()
+    second = Injection(
+        "second", Planted(goes_away=False), scene, ledger, Stop(), lambda _: None, lambda: (first, second)
+    )  # type: ignore[arg-type]
+    second.run()
+    assert second.healed_ns, "n1 is held down by the first: not the second's to see gone"
+    assert second.heal_evidence == "planted still holds all of it"
+
+
 def test_every_harm_has_words() -> None:
     assert injection.describe(Down(("n1",), "TERM")) == "SIGTERM to n1"
     assert injection.describe(Paused(("n1",))) == "SIGSTOP to n1"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -193,6 +195,21 @@ def test_report_shows_every_format_on_stdout(
         assert "FAIL  Leader partitioned, then killed" in out
     else:
         assert out == (run.path / REPORTERS[form].file).read_text()
+
+
+@pytest.mark.parametrize("form", ["terminal", "json"])
+def test_a_reader_who_leaves_early_is_no_error(form: str, base: Path) -> None:
+    write_all(FAIL, RunDir.create(base, "partition", NOW).path)
+    command = [sys.executable, "-m", "chaoskit", "report", "latest", "--format", form]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        ended = subprocess.run(
+            command, stdout=write_end, stderr=subprocess.PIPE, cwd=base.parent, timeout=60, check=False
+        )
+    finally:
+        os.close(write_end)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(

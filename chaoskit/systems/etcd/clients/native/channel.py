@@ -55,7 +55,7 @@ class Channel:
                 return self._unreachable(self._failure)
             self._dialing = AsyncResult()
             gevent.spawn(self._dial, self._dialing)
-        found = self._dialing.wait(timeout=max(timeout_s, 0))
+        found: Connection | End | None = self._dialing.wait(timeout=max(timeout_s, 0))
         if found is None:
             return self._unreachable(f"no connection within {timeout_s:g} s")
         if isinstance(found, Connection) and not found.open:

@@ -14,7 +14,7 @@ from chaoskit.systems.etcd import rpc_pb2 as pb
 from chaoskit.systems.etcd.clients.native.channel import Channel
 from chaoskit.systems.etcd.clients.native.connection import Connection
 from chaoskit.systems.etcd.clients.native.headers import End
-from chaoskit.systems.etcd.clients.native.methods import Method
+from chaoskit.systems.etcd.clients.native.methods import Method, put_request, range_request
 from chaoskit.systems.etcd.clients.native.settings import ConnectionSettings
 from chaoskit.systems.etcd.clients.native.watch import WatchStream
 from chaoskit.systems.etcd.outcomes import classify
@@ -37,12 +37,12 @@ class NativeClient:
         self._name_methods()
 
     def put(self, key: bytes, value: bytes, *, lease: int, timeout_s: float) -> Reply:
-        request = pb.PutRequest(key=key, value=value, lease=lease).SerializeToString()
+        request = put_request(key, value, lease)
         answer = pb.PutResponse.FromString(self._call(self._put, request, timeout_s))
         return Reply(revision=answer.header.revision)
 
     def get(self, key: bytes, *, serializable: bool, timeout_s: float) -> Reply:
-        request = pb.RangeRequest(key=key, serializable=serializable).SerializeToString()
+        request = range_request(key, serializable)
         answer = pb.RangeResponse.FromString(self._call(self._range, request, timeout_s))
         if not answer.kvs:
             return Reply(revision=answer.header.revision)

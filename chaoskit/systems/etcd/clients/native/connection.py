@@ -1,11 +1,11 @@
 """One HTTP/2 connection on gevent's hub: socket, streams, flow control, keepalive. Once dead it stays dead.
 
-Speed comes from four things, each worth several µs an operation: the hub reads the socket itself and switches straight to
-the greenlet whose answer came; everything written in one turn of the loop goes out in one send; a call that fits the
+Speed comes from four things, each worth several µs an operation: the hub reads the socket itself and switches straight
+to the greenlet whose answer came; everything written in one turn of the loop goes out in one send; a call that fits the
 windows is one string; deadlines cost a comparison, because one alarm per connection looks after all of them.
 
-Nothing here blocks, and nothing the server sends can make it: whatever breaks RFC 9113 or floods us ends the connection,
-and with it every call in flight as unknown.
+Nothing here blocks, and nothing the server sends can make it: whatever breaks RFC 9113 or floods us ends the
+connection, and with it every call in flight as unknown.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class _Upload:
 
 
 class Connection:
-    """`open` says whether new streams are welcome. `ready` holds "" when the server has spoken, else why it never will."""
+    """`open`: new streams are welcome. `ready` holds "" when the server has spoken, else why it never will."""
 
     def __init__(self, plain: socket, name: str, tls: TlsPipe | None = None, early: bytes = b"") -> None:
         """Takes over `plain`, a connected, unpatched, non-blocking socket. `early`: what came behind the handshake."""
@@ -241,7 +241,7 @@ class Connection:
         for _ in range(min(room, len(self._gate))):
             if not self._gate or (self.open and self._unsent):
                 return
-            self._gate.popleft().switch()
+            self._gate.popleft().switch(None)
 
     def _after_end(self) -> None:
         """A stream is over while somebody waits for that."""
@@ -353,8 +353,8 @@ class Connection:
             self._taken = 0
 
     def _handle(self, received: Iterable[Frame]) -> None:
-        """Whole answers are handled here, everything else is handed on. A greenlet woken here may do anything meanwhile,
-        even close this connection."""
+        """Whole answers are handled here, everything else is handed on. A greenlet woken here may do anything
+        meanwhile, even close this connection."""
         streams, known = self._streams, self._heads.known
         for kind, flags, number, payload, length in received:
             stream = streams.get(number)
@@ -544,7 +544,7 @@ class Connection:
         self._lose(f"the server broke the protocol: {broken}")
 
     def _lose(self, why: str) -> None:
-        """The connection is over; all that was on it ends in the hub's next turn, so this may be called from anywhere."""
+        """The connection is over. All that was on it ends in the hub's next turn, so anybody may call this."""
         if self._dead:
             return
         self._flush_last_words()

@@ -65,7 +65,7 @@ class Code(IntEnum):
     HTTP_1_1_REQUIRED = 13
 
 
-class ProtocolBroken(Exception):  # noqa: N818  the peer's doing, and an end, not our error
+class ProtocolBroken(Exception):
     """The peer broke the protocol; the connection cannot go on. `code` is what to tell it."""
 
     def __init__(self, code: Code, what: str) -> None:
@@ -97,29 +97,29 @@ class FrameReader:
         if self._rest:
             chunk = self._rest + chunk
         at, size, unpack, limit = 0, len(chunk), HEAD.unpack_from, self._frame_limit
+        add, between = frames.append, not self._block
         try:
-            while size - at >= HEAD_BYTES:
+            while at + 9 <= size:  # numbers instead of names here: looking names up is a tenth of this loop
                 word, flags, stream = unpack(chunk, at)
-                length, kind = word >> 8, word & 0xFF
-                if length > limit:
-                    raise ProtocolBroken(Code.FRAME_SIZE_ERROR, _too_long(chunk[at : at + HEAD_BYTES], length))
-                begin = at + HEAD_BYTES
-                at = begin + length
-                if at > size:
-                    at = begin - HEAD_BYTES
+                begin = at + 9
+                length = word >> 8
+                end = begin + length
+                if end > size or length > limit:
+                    if length > limit:
+                        raise ProtocolBroken(Code.FRAME_SIZE_ERROR, _too_long(chunk[at:begin], length))
                     break
-                stream &= LAST_STREAM
-                if (
-                    stream
-                    and not self._block
-                    and (
-                        (kind == DATA and not flags & PADDED)
-                        or (kind == HEADERS and flags & (END_HEADERS | PADDED | PRIORITISED) == END_HEADERS)
-                    )
+                at = end
+                kind = word & 0xFF
+                if (  # a DATA frame without padding, or HEADERS that are whole, without padding and priority
+                    between
+                    and 0 < stream < 0x80000000
+                    and ((kind == 0 and not flags & 0x8) or (kind == 1 and flags & 0x2C == 0x4))
                 ):
-                    frames.append((kind, flags, stream, chunk[begin:at], length))
-                elif frame := self._unusual(kind, flags, stream, chunk[begin:at]):
-                    frames.append(frame)
+                    add((kind, flags, stream, chunk[begin:end], length))
+                else:
+                    if frame := self._unusual(kind, flags, stream & LAST_STREAM, chunk[begin:end]):
+                        add(frame)
+                    between = not self._block
         except ProtocolBroken as broken:
             self.broken = broken
             at = size

@@ -119,17 +119,19 @@ def _head(fields: list[tuple[bytes, bytes]]) -> Head:
     if b"grpc-status" in values:
         end = _grpc_end(values)
         return Head(False, end, End("INTERNAL", f"trailers that do not end the stream: {end.status} {end.message}"))
+    refusal = _no_answer(http, values.get(b"content-type", b"").decode("ascii", "replace"))
+    return Head(False, refusal or End("INTERNAL", "the stream ended without a status"), refusal)
+
+
+def _no_answer(http: int, content_type: str) -> End | None:
+    """Why these headers are not the beginning of a gRPC answer."""
     if not http:
-        bad = End("UNKNOWN", "headers with neither :status nor grpc-status")
-        return Head(False, bad, bad)
+        return End("UNKNOWN", "headers with neither :status nor grpc-status")
     if http != 200:
-        bad = End(_OF_HTTP.get(http, "UNKNOWN"), f"HTTP status {http}")
-        return Head(False, bad, bad)
-    kind = values.get(b"content-type", b"").decode("ascii", "replace")
-    if not kind.startswith("application/grpc"):
-        bad = End("UNKNOWN", f"content type {kind[:80]!r}")
-        return Head(False, bad, bad)
-    return Head(False, End("INTERNAL", "the stream ended without a status"), None)
+        return End(_OF_HTTP.get(http, "UNKNOWN"), f"HTTP status {http}")
+    if not content_type.startswith("application/grpc"):
+        return End("UNKNOWN", f"content type {content_type[:80]!r}")
+    return None
 
 
 def _malformed(fields: list[tuple[bytes, bytes]]) -> str:

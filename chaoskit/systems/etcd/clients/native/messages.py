@@ -8,7 +8,7 @@ MESSAGE_LIMIT = 64 << 20
 """Bytes of one message that is taken; a longer one ends its stream."""
 
 
-class BadMessage(Exception):  # noqa: N818  an end, not our error
+class BadMessage(Exception):
     """Not a plain gRPC message, or a longer one than is taken."""
 
 

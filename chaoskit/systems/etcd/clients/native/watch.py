@@ -22,7 +22,7 @@ from chaoskit.systems.etcd import rpc_pb2 as pb
 from chaoskit.systems.etcd.clients.native.connection import STREAM_WINDOW, Connection
 from chaoskit.systems.etcd.clients.native.frames import Code, ProtocolBroken
 from chaoskit.systems.etcd.clients.native.headers import End
-from chaoskit.systems.etcd.clients.native.messages import BadMessage, MessageReader
+from chaoskit.systems.etcd.clients.native.messages import MessageReader
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class WatchStream:
         began = monotonic()
         watch = Watch(self, next(self._numbers), deliver)
         self._creating[watch.number] = watch
-        self._ask(create_request=_create(watch.number, key, range_end, start_revision))
+        self._ask(_create(watch.number, key, range_end, start_revision))
         try:
             watch.created.wait(timeout=max(timeout_s, 0))
         finally:
@@ -113,7 +113,7 @@ class WatchStream:
         """Not another word to it; the server is told."""
         alive = self._watches.pop(watch.number, None) or self._creating.pop(watch.number, None)
         if alive:
-            self._ask(cancel_request=pb.WatchCancelRequest(watch_id=watch.number))
+            self._ask(_cancel(watch.number))
 
     def close(self) -> None:
         """All its watches end as stopped."""
@@ -142,7 +142,7 @@ class WatchStream:
     def _wake(self) -> None:
         """Let the greenlet look, in this turn of the loop, once for all frames of a chunk."""
         if self._sleeper:
-            self._hub.loop.run_callback(self._sleeper.switch)
+            self._hub.loop.run_callback(self._sleeper.switch, None)
             self._sleeper = None
 
     def _give_back(self) -> None:
@@ -210,7 +210,7 @@ class WatchStream:
             watch.fragments += events
             if len(watch.fragments) > _FRAGMENTS_LIMIT:
                 self._close(watch, "reset", f"more than {_FRAGMENTS_LIMIT} events in one response")
-                self._ask(cancel_request=pb.WatchCancelRequest(watch_id=watch.number))
+                self._ask(_cancel(watch.number))
                 return
             if response.fragment:
                 return
@@ -246,7 +246,7 @@ class WatchStream:
             self._end_silent(now)
         elif now - silent_since > _ASK_AFTER_S < now - self._asked:
             self._asked = now
-            self._ask(progress_request=pb.WatchProgressRequest())
+            self._ask(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
 
     def _end_silent(self, now: float) -> None:
         detail = f"neither event nor progress for {PROGRESS_DEADLINE_S:g} s"
@@ -283,13 +283,13 @@ class WatchStream:
         except Exception:  # a defect of one receiver must not silence the others
             _log.exception("a watch's receiver failed")
 
-    def _ask(self, **request: pb.WatchCreateRequest | pb.WatchCancelRequest | pb.WatchProgressRequest) -> None:
+    def _ask(self, request: pb.WatchRequest) -> None:
         if self._end is None:
-            self._connection.send(self._number, pb.WatchRequest(**request).SerializeToString())
+            self._connection.send(self._number, request.SerializeToString())
 
 
-def _create(number: int, key: bytes, range_end: bytes, start_revision: int) -> pb.WatchCreateRequest:
-    return pb.WatchCreateRequest(
+def _create(number: int, key: bytes, range_end: bytes, start_revision: int) -> pb.WatchRequest:
+    create = pb.WatchCreateRequest(
         key=key,
         range_end=range_end,
         start_revision=start_revision,
@@ -297,3 +297,8 @@ def _create(number: int, key: bytes, range_end: bytes, start_revision: int) -> p
         watch_id=number,
         fragment=True,
     )
+    return pb.WatchRequest(create_request=create)
+
+
+def _cancel(number: int) -> pb.WatchRequest:
+    return pb.WatchRequest(cancel_request=pb.WatchCancelRequest(watch_id=number))
