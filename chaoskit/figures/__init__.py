@@ -6,7 +6,7 @@ Pure: no clock, no files. The same history gives the same figures for ever, so a
 from __future__ import annotations
 
 from chaoskit.contracts import Promises
-from chaoskit.figures import faults, leases, members, operations, truth, watches
+from chaoskit.figures import events, faults, leases, members, operations, truth, watches
 from chaoskit.figures.gaps import Gap, Writes
 from chaoskit.figures.generator import Generator
 from chaoskit.figures.histograms import NS_PER_S
@@ -35,6 +35,7 @@ def compute(history: History, promises: Promises) -> Figures:
     begins_ns, ends_ns = phases.judged_span or (phases.begins_ns, phases.ends_ns)
     gap = writes.longest_gap(begins_ns, ends_ns)
     return Figures(
+        events=events.events(history),
         seconds=(phases.ends_ns - phases.begins_ns) / NS_PER_S,
         phases=tuple(
             PhaseFigures(

@@ -263,11 +263,12 @@ def _deliveries(attempt: Attempt, watch: Watch, seen: set[tuple[int, str]], high
             breaches.note("Resumable", f"{attempt}: revision {revision} is below the start {first}")
         if not in_range(event.key, key, range_end):
             breaches.note("Filter", f"{attempt}: revision {revision}, {event.key} is outside [{key}, {range_end})")
-        if place in attempt.seen or place in seen:
+        came_before = place in attempt.seen or place in seen
+        attempt.seen.add(place)
+        if came_before:
             counts.duplicate += 1
             breaches.note("Unique", f"{attempt}: revision {revision}, {event.key} came again")
             continue
-        attempt.seen.add(place)
         if carried.setdefault(revision, event.response) != event.response and revision not in split:
             split.add(revision)
             breaches.note("Atomic", f"{attempt}: revision {revision} came in several responses")

@@ -42,7 +42,7 @@ def _verdicts(results: Results, promise: str) -> list[Verdict]:
     st.builds(
         Scenario,
         seed=st.integers(0, 10**6),
-        put_rate=st.sampled_from([20, 60]),
+        put_rate=st.sampled_from([10, 30]),
         watches=st.integers(0, 6),
         leases=st.integers(0, 4),
         resume_at_s=st.one_of(st.none(), st.floats(2, 16)),

@@ -153,6 +153,15 @@ def test_a_client_that_stops_renewing_has_itself_to_blame() -> None:
     assert found.expiry_lag_s.max == pytest.approx(7.1 - 1.5 - TTL_S, abs=0.01)
 
 
+@pytest.mark.parametrize(("stopped_s", "client_expiry"), [(9, 1), (7, 0)])
+def test_a_client_that_still_cared_when_the_lease_expired_lost_it(stopped_s: float, client_expiry: int) -> None:
+    history = healthy(SCENARIO)
+    _keep_alive_until(history, 2, 2)
+    _ended(history, 2, "stopped", stopped_s)
+    _key_goes(history, 2, 8)
+    assert _lease(history).client_expiry == client_expiry
+
+
 def test_a_lease_left_to_expire_is_as_asked() -> None:
     history = healthy(SCENARIO)
     _keep_alive_until(history, 2, 0)

@@ -128,6 +128,18 @@ def test_a_revision_that_nobody_saw_is_a_hole() -> None:
     assert not log.blind_between(revision - 5, revision - 1)
 
 
+def test_a_look_into_the_middle_of_a_hole_is_blind() -> None:
+    history = healthy(SCENARIO)
+    history.log = [event for event in history.log if not 100 <= event.revision <= 110]
+    history.operations = [op for op in history.operations if not 100 <= op.revision <= 110]
+    log = truth.build(history)
+    assert log.holes == [(100, 110)]
+    assert log.blind_between(104, 105)
+    assert log.blind_between(110, 120)
+    assert not log.blind_between(111, 120)
+    assert not log.blind_between(90, 99)
+
+
 def test_what_somebody_was_told_of_beyond_the_log_is_a_hole() -> None:
     history = healthy(SCENARIO)
     last = _log(history).last_revision

@@ -507,12 +507,13 @@ class Connection:
         self._partial[number] = (held, owed)
 
     def _count_noise(self) -> None:
+        if not self._noise:
+            self._noise_since = monotonic()
         self._noise += 1
         if self._noise > _NOISE_LIMIT:
-            now = monotonic()
-            if now - self._noise_since < 1.0:
+            if monotonic() - self._noise_since < 1.0:
                 raise ProtocolBroken(Code.ENHANCE_YOUR_CALM, f"{_NOISE_LIMIT} frames without content within a second")
-            self._noise, self._noise_since = 0, now
+            self._noise = 0
 
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -91,9 +91,11 @@ def request_block(path: str, authority: str, metadata: tuple[tuple[str, str], ..
 
 def with_timeout(block: bytes, timeout_s: float) -> bytes:
     """At most 8 digits are allowed, so long deadlines are given in coarser units."""
-    micros = max(round(timeout_s * 1e6), 1)
-    number, unit = (micros, "u") if micros < 10**8 else (micros // 1000, "m") if micros < 10**11 else (10**8 - 1, "S")
-    return block + b"\x00" + _string(b"grpc-timeout") + _string(f"{number}{unit}".encode())
+    number, unit = max(round(timeout_s * 1e6), 1), "u"
+    for coarser in ("m", "S"):
+        if number >= 10**8:
+            number, unit = number // 1000, coarser
+    return block + b"\x00" + _string(b"grpc-timeout") + _string(f"{min(number, 10**8 - 1)}{unit}".encode())
 
 
 def _string(text: bytes) -> bytes:
