@@ -23,17 +23,21 @@ class GeneratorChecker:
         slos = parse_all((*promises.slo, *promises.steady_state), figures)
         saturated = figures.generator.saturated_phases
         if not saturated:
-            return [_finding(Verdict.PASS, f"Generator kept up: {_health(figures.generator)}", figures.generator)]
+            health = _health(figures.generator.lag_ms.p99, figures.generator.cpu)
+            return [_finding(Verdict.PASS, f"Generator kept up: {health}", figures.generator)]
         if not any(depends_on_timing(slo) for slo in slos):
             return []
-        sentence = f"Generator saturated in {', '.join(saturated)}: {_health(figures.generator)}"
-        return [_finding(Verdict.UNKNOWN, sentence, figures.generator)]
+        worst = [
+            f"{phase.name} ({_health(phase.generator_lag_p99_ms, phase.generator_cpu_max)})"
+            for phase in figures.phases
+            if phase.name in saturated
+        ]
+        return [_finding(Verdict.UNKNOWN, f"Generator saturated in {', '.join(worst)}", figures.generator)]
 
 
-def _health(generator: GeneratorFigures) -> str:
-    lag = "unknown" if generator.lag_ms.p99 is None else f"{generator.lag_ms.p99:.2f} ms"
-    cpu = "unknown" if generator.cpu is None else f"{generator.cpu:.0%}"
-    return f"scheduling lag P99 {lag}, highest CPU of a worker {cpu}"
+def _health(lag_p99_ms: float | None, cpu: float | None) -> str:
+    lag = "unknown" if lag_p99_ms is None else f"{lag_p99_ms:.2f} ms"
+    return f"scheduling lag P99 {lag}, highest CPU of a worker {'unknown' if cpu is None else f'{cpu:.0%}'}"
 
 
 def _finding(verdict: Verdict, sentence: str, generator: GeneratorFigures) -> Finding:

@@ -14,6 +14,7 @@ from chaoskit.experiment.document import Plain
 from chaoskit.topology import member_names
 
 SIZES = (1, 3, 5, 7)
+DEFAULT_MEMBERS = 3
 DEFAULT_BACKEND = "process"
 
 
@@ -40,7 +41,7 @@ def bed_of(values: Plain) -> Bed:
     cluster = values.get("cluster") if isinstance(values, dict) else None
     if not isinstance(cluster, dict):
         return Bed(None, None)
-    size, backend = cluster.get("members"), cluster.get("backend", DEFAULT_BACKEND)
+    size, backend = cluster.get("members", DEFAULT_MEMBERS), cluster.get("backend", DEFAULT_BACKEND)
     return Bed(
         member_names(size) if isinstance(size, int) and size in SIZES else None,
         backend if isinstance(backend, str) and backend in BACKENDS else None,

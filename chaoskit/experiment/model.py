@@ -22,7 +22,7 @@ from chaoskit.checkers import slo
 from chaoskit.clusters import BACKENDS
 from chaoskit.contracts import Workload
 from chaoskit.errors import unknown
-from chaoskit.experiment.bed import DEFAULT_BACKEND, SIZES
+from chaoskit.experiment.bed import DEFAULT_BACKEND, DEFAULT_MEMBERS, SIZES
 from chaoskit.experiment.steps import Step, WaitItem, seconds_of
 from chaoskit.spec import Spec
 from chaoskit.systems import SYSTEMS
@@ -79,7 +79,7 @@ class ClusterSpec(Spec):
     """What the members run."""
     version: str = Field(max_length=40, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9a-z.]+)?$")
     """All three numbers, such as "3.6.14"."""
-    members: int = Field(3, strict=True, json_schema_extra={"enum": list(SIZES)})
+    members: int = Field(DEFAULT_MEMBERS, strict=True, json_schema_extra={"enum": list(SIZES)})
     """1, 3, 5 or 7; their names are n1, n2, …"""
     backend: _entry_of("backend", BACKENDS) = DEFAULT_BACKEND  # type: ignore[valid-type]
     """Where the members live."""

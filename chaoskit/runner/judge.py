@@ -70,12 +70,16 @@ def check_steady_state(history: History, promises: Promises) -> tuple[Verdict, l
 
 
 def _findings(history: History, figures: Figures, promises: Promises, identity: RunIdentity) -> Iterator[Finding]:
-    yield from _how_it_ended(identity)
+    checked = [
+        finding
+        for name, checker in CHECKERS.items()
+        if not (identity.steady_state_failed and name in NOT_JUDGED_WITHOUT_STEADY_STATE)
+        for finding in _run_checker(checker, history, figures, promises)
+    ]
+    yield from _how_it_ended(identity, checked)
     if not identity.steady_state_failed:
         yield from missing(identity.planned_faults, history)
-    for name, checker in CHECKERS.items():
-        if not (identity.steady_state_failed and name in NOT_JUDGED_WITHOUT_STEADY_STATE):
-            yield from _run_checker(checker, history, figures, promises)
+    yield from checked
 
 
 def _run_checker(checker: Checker, history: History, figures: Figures, promises: Promises) -> list[Finding]:
@@ -87,14 +91,15 @@ def _run_checker(checker: Checker, history: History, figures: Figures, promises:
         return [_own_finding(checker.name, f"Checker {checker.name} ran", Verdict.UNKNOWN, crash)]
 
 
-def _how_it_ended(identity: RunIdentity) -> Iterator[Finding]:
+def _how_it_ended(identity: RunIdentity, checked: Sequence[Finding]) -> Iterator[Finding]:
     if identity.heal_failed:
         yield _own_finding("runner", "Healed at the end", Verdict.FAIL, f"heal failed: {identity.heal_failed}")
     if identity.infra_failed:
         yield _own_finding("runner", "The test bed worked", Verdict.UNKNOWN, identity.infra_failed)
     if identity.steady_state_failed:
-        sentence = "the steady state was not met before the first fault, so nothing was injected"
-        yield _own_finding("runner", "Steady state before the first fault", Verdict.FAIL, sentence)
+        verdict = Verdict.FAIL if _unsteady(checked) else Verdict.UNKNOWN
+        sentence = "the steady state was not shown before the first fault, so nothing was injected"
+        yield _own_finding("runner", "Steady state before the first fault", verdict, sentence)
     if identity.interruption:
         yield _own_finding("runner", "Ran to its end", Verdict.UNKNOWN, f"interrupted by {identity.interruption}")
 
@@ -117,12 +122,17 @@ def _exit_codes(findings: Sequence[Finding], history: History, identity: RunIden
     if identity.interruption:
         yield ExitCode.INTERRUPTED if identity.interruption == "SIGINT" else ExitCode.TERMINATED
         return
-    failed = [finding for finding in findings if finding.verdict is Verdict.FAIL]
-    if identity.steady_state_failed or any(finding.kind == "steady-state" for finding in failed):
+    unsteady = _unsteady(findings)
+    if identity.steady_state_failed or unsteady:
         yield ExitCode.NO_STEADY_STATE
     unknown = any(finding.verdict is Verdict.UNKNOWN for finding in findings)
-    if not findings or (unknown and not identity.steady_state_failed):
+    if unknown and not (identity.steady_state_failed and unsteady):
         yield ExitCode.INCONCLUSIVE
+
+
+def _unsteady(findings: Sequence[Finding]) -> bool:
+    """A steady state that was missed for certain; one that nobody can tell is inconclusive instead."""
+    return any(finding.kind == "steady-state" and finding.verdict is Verdict.FAIL for finding in findings)
 
 
 def _deviated(finding: Finding) -> bool:
@@ -146,5 +156,3 @@ def _summary(findings: Sequence[Finding], identity: RunIdentity) -> str:
 def _notes(figures: Figures) -> Iterator[str]:
     if figures.generator.saturated_phases:
         yield f"the load generator was saturated in {', '.join(figures.generator.saturated_phases)}"
-    if figures.watch.before_ack:
-        yield f"{figures.watch.before_ack} watch events came before their write was acknowledged; their lag counts as 0"

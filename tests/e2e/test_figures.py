@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 FREEZE = """
 # What this shows: every member stands still for 2 s of a 20 s run.
 title: Whole cluster frozen
-cluster: {members: 3}
+cluster: {version: "3.6.14"}
 load:
   put: {rate: 200/s, clients: 64}
   watch: {watchers: 6, reconnect: resume}

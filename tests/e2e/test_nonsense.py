@@ -13,6 +13,7 @@ pytestmark = pytest.mark.e2e
 
 GOOD = """
 title: Good
+cluster: {version: "3.6.14"}
 load:
   put: {rate: 100/s}
 method:
@@ -37,7 +38,7 @@ def test_an_unknown_key_names_its_line_and_the_key_that_was_meant(tmp_path: Path
     err = refused(tmp_path, GOOD.replace("target", "tagret")).err
     assert "tagret" in err
     assert "target" in err
-    assert "nonsense.yaml:8:" in err
+    assert "nonsense.yaml:9:" in err
 
 
 def test_a_wrong_unit_names_the_units(tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_an_impossible_target_is_refused(tmp_path: Path) -> None:
 
 
 def test_cyclic_variables_are_refused(tmp_path: Path) -> None:
-    text = "vars:\n  A: ${B}\n  B: ${A}\n" + GOOD.replace("title: Good", "title: ${A}")
+    text = GOOD.replace("title: Good", "title: ${A:-${A}}")
     assert "A" in refused(tmp_path, text).err
 
 
@@ -77,7 +78,7 @@ def test_a_file_that_does_not_exist_lists_the_packaged_experiments(tmp_path: Pat
 
 
 def test_a_flag_that_chaoskit_owns_is_refused(tmp_path: Path) -> None:
-    err = refused(tmp_path, GOOD + "cluster:\n  flags: {data-dir: /etc}\n").err
+    err = refused(tmp_path, GOOD.replace('"3.6.14"', '"3.6.14", flags: {data-dir: /etc}')).err
     assert "data-dir" in err
 
 

@@ -50,6 +50,16 @@ def failure(call: Callable[[], object]) -> tuple[str, str]:
         return failed.outcome.name, str(failed)
 
 
+def freeze(pid: int) -> None:
+    """SIGSTOP, and wait until every thread has stopped: a fast client is answered by those that have not."""
+    os.kill(pid, signal.SIGSTOP)
+    with gevent.Timeout(5):
+        while any(
+            stat.read_text().rpartition(")")[2].split()[0] != "T" for stat in Path(f"/proc/{pid}").glob("task/*/stat")
+        ):
+            gevent.sleep(0.001)
+
+
 def calls(client: Client, pid: int) -> dict[str, Any]:
     missing = client.get(b"calls/missing", serializable=True, timeout_s=2)
     put = client.put(b"calls/a", b"1|padding", lease=0, timeout_s=2)
@@ -81,7 +91,7 @@ def errors(client: Client, pid: int) -> dict[str, Any]:
         "refused keepalive": failure(lambda: nobody.lease_keepalive(1, timeout_s=2)),
         "refused watch": failure(lambda: nobody.watch(b"a", b"", 0, print, timeout_s=2)),
     }
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     began = time.monotonic()
     seen["paused put"] = failure(lambda: client.put(b"a", b"", lease=0, timeout_s=0.3))
     seen["paused keepalive"] = failure(lambda: client.lease_keepalive(1, timeout_s=0.3))
@@ -95,7 +105,7 @@ def errors(client: Client, pid: int) -> dict[str, Any]:
 
 def timeouts_of_concurrent_calls_do_not_mix(client: Client, pid: int) -> dict[str, Any]:
     client.put(b"mix", b"", lease=0, timeout_s=2)
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     took: dict[float, float] = {}
 
     def call(timeout_s: float) -> None:
@@ -168,7 +178,7 @@ def paused(client: Client, pid: int) -> dict[str, Any]:
     for each in heard:
         client.watch(b"p/a", b"", 0, each.append, timeout_s=2)
     gevent.sleep(0.7)
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     began = time.monotonic()
     for each in heard:
         each.wait(each.reasons, 8)

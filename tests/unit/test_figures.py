@@ -155,6 +155,17 @@ def test_recovery_is_counted_from_the_proof_and_from_the_heal() -> None:
     assert found.never_recovered_after_s is None
 
 
+def test_quick_refusals_are_no_recovery() -> None:
+    history = healthy()
+    history.operations = [
+        replace(op, outcome=Outcome.FAILED, revision=0) if at(6) <= op.due_ns < at(9) and op.number % 5 == 0 else op
+        for op in history.operations
+    ]
+    (found,) = _figures(history).recovery
+    assert found.seconds == 3.0
+    assert found.goodput_lowest_per_s == 160
+
+
 def test_slow_answers_are_no_recovery() -> None:
     (found,) = _figures(_after_fault(dead_s=0.0, slow_s=3.0)).recovery
     assert found.seconds == 4.0

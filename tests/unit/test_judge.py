@@ -137,16 +137,27 @@ def test_the_test_bed_beats_a_deviation() -> None:
 def test_an_interrupted_run_says_so_unless_something_was_found(signal: str, code: int) -> None:
     history = healthy()
     cut_short = {"interruption": signal, "planned_faults": ("pause", "kill")}
-    assert _judged(history, **cut_short).exit_code == code
+    results = _judged(history, **cut_short)
+    assert (results.exit_code, results.verdict) == (code, Verdict.UNKNOWN)
+    assert _verdicts(results, "Ran to its end") == [Verdict.UNKNOWN]
     del history.watch_events[500]
     assert _judged(history, **cut_short).exit_code is ExitCode.DEVIATED
 
 
 def test_without_a_steady_state_nothing_else_is_asked_for() -> None:
     history = healthy(Scenario(fault=False))
-    results = _judged(history, steady_state_failed=True)
+    history.torn_shards = ("worker-0.shard",)  # unknown, but beside the point
+    results = _judged(history, Promises(steady_state=("put.p99 < 1ms",), slo=PROMISES.slo), steady_state_failed=True)
     assert (results.verdict, results.exit_code) == (Verdict.FAIL, ExitCode.NO_STEADY_STATE)
     assert _verdicts(results, "recovery.time < 10s") == []
+    assert _verdicts(results, "Injected: pause") == []
+
+
+def test_a_steady_state_that_nobody_can_tell_is_inconclusive() -> None:
+    history = healthy(Scenario(fault=False))
+    _saturate(history)
+    results = _judged(history, steady_state_failed=True)
+    assert (results.verdict, results.exit_code) == (Verdict.UNKNOWN, ExitCode.INCONCLUSIVE)
 
 
 def test_a_broken_guarantee_in_the_baseline_is_worse_than_no_steady_state() -> None:
@@ -246,6 +257,8 @@ def test_a_saturated_generator_is_inconclusive_where_latency_was_promised() -> N
     results = _judged(history, Promises(slo=("put.p99 < 1s",)))
     assert results.exit_code is ExitCode.INCONCLUSIVE
     assert _verdicts(results, "Generator kept up") == [Verdict.UNKNOWN]
+    (finding,) = [finding for finding in results.findings if finding.checker == "generator"]
+    assert "baseline (scheduling lag P99 0.40 ms, highest CPU of a worker 95%)" in finding.sentence
 
 
 def test_a_saturated_generator_harms_no_promise_about_losses() -> None:

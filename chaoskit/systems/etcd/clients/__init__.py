@@ -10,5 +10,6 @@ from collections.abc import Callable
 
 from chaoskit.contracts import ClientFactory
 from chaoskit.systems.etcd.clients.etcd3 import Etcd3Factory
+from chaoskit.systems.etcd.clients.native import NativeFactory
 
-CLIENTS: dict[str, Callable[[], ClientFactory]] = {"etcd3": Etcd3Factory}
+CLIENTS: dict[str, Callable[[], ClientFactory]] = {"etcd3": Etcd3Factory, "native": NativeFactory}
