@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 RUN_DEADLINE_S = 180
+STARTED: list[int] = []
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def chaoskit(*arguments: str, cwd: Path, deadline_s: float = RUN_DEADLINE_S, sta
 def start(*arguments: str, cwd: Path, state: Path | None = None) -> subprocess.Popen[str]:
     """Start and return at once."""
     environment = {**os.environ, "CHAOSKIT_STATE": str(state or cwd / "state")}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "chaoskit", *arguments],
         cwd=cwd,
         env=environment,
@@ -50,6 +51,8 @@ def start(*arguments: str, cwd: Path, state: Path | None = None) -> subprocess.P
         stderr=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(process.pid)
+    return process
 
 
 def run_json(*arguments: str, cwd: Path) -> Finished:
@@ -70,12 +73,14 @@ def broken(results: dict[str, Any]) -> list[str]:
 
 
 def processes_of_runs() -> dict[int, str]:
-    """Processes that carry a run's marker: pid → command line."""
+    """Processes that a chaoskit of this test session started: pid → command line. Other runs on the host are not ours."""
     found = {}
+    owners = [f"CHAOSKIT_OWNER={pid}:".encode() for pid in STARTED]
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:
-                if b"CHAOSKIT_RUN=" in (folder / "environ").read_bytes() and (folder / "cmdline").read_bytes():
+                environment = (folder / "environ").read_bytes()
+                if any(owner in environment for owner in owners) and (folder / "cmdline").read_bytes():
                     found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue

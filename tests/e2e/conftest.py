@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.chaoskit_process import nothing_left, processes_of_runs, scratch_left
+from tests.e2e.chaoskit_process import nothing_left, scratch_left
 
 
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind(tmp_path: Path) -> Iterator[None]:
-    before = processes_of_runs()
     yield
-    left = {pid: line for pid, line in nothing_left().items() if pid not in before}
-    assert left == {}, "processes left behind"
+    assert nothing_left() == {}, "processes left behind"
     assert scratch_left(tmp_path / "reports") == [], "data left behind"

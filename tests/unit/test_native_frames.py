@@ -302,7 +302,7 @@ def test_request_headers_are_what_any_hpack_decoder_reads(token: str, timeout_s:
 
 
 def test_a_method_remembers_a_bounded_number_of_deadlines() -> None:
-    method = Method("/x", "a", tls=False)
+    method = Method("KV/Put", "a", tls=False)
     for number in range(1000):
         method.block(number + 0.5)
     assert sum(method.known(number + 0.5) is not None for number in range(1000)) == 64

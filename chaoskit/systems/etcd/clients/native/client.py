@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 import gevent
@@ -28,13 +29,18 @@ class NativeClient:
 
     def __init__(self, member: str, endpoint: str, settings: ConnectionSettings) -> None:
         self.member = member
-        self._endpoint = endpoint
         self._settings = settings
         self._channel = Channel(endpoint, settings.tls)
         self._token = ""
         self._authenticating = BoundedSemaphore(1)
         self._streams: list[WatchStream] = []
-        self._name_methods()
+        named = partial(Method, authority=endpoint, tls=settings.tls is not None)
+        self._put, self._range = named("KV/Put"), named("KV/Range")
+        self._grant, self._revoke = named("Lease/LeaseGrant"), named("Lease/LeaseRevoke")
+        self._keepalive = named("Lease/LeaseKeepAlive")
+        self._watch = named("Watch/Watch", metadata=_REQUIRE_LEADER)
+        self._authenticate = named("Auth/Authenticate")
+        self._methods = (self._put, self._range, self._grant, self._revoke, self._keepalive, self._watch)
 
     def put(self, key: bytes, value: bytes, *, lease: int, timeout_s: float) -> Reply:
         request = put_request(key, value, lease)
@@ -126,24 +132,11 @@ class NativeClient:
             if isinstance(answer, End):
                 return End(answer.status, answer.message, untouched=True)
             self._token = pb.AuthenticateResponse.FromString(answer).token
-            self._name_methods()
+            for method in self._methods:
+                method.carry((("token", self._token),))
         if not (self._token and connection.open):
             return End("UNAUTHENTICATED", "no token in time; nothing was sent", untouched=True)
         return connection
-
-    def _name_methods(self) -> None:
-        """Header blocks carry the token, so each token brings new ones."""
-        token = (("token", self._token),) if self._token else ()
-        tls = self._settings.tls is not None
-
-        def method(path: str, metadata: tuple[tuple[str, str], ...] = token) -> Method:
-            return Method(f"/etcdserverpb.{path}", self._endpoint, metadata, tls=tls)
-
-        self._put, self._range = method("KV/Put"), method("KV/Range")
-        self._grant, self._revoke = method("Lease/LeaseGrant"), method("Lease/LeaseRevoke")
-        self._keepalive = method("Lease/LeaseKeepAlive")
-        self._watch = method("Watch/Watch", (*token, *_REQUIRE_LEADER))
-        self._authenticate = method("Auth/Authenticate", ())
 
     def _failed(self, end: End) -> CallFailed:
         if end.message.endswith(_STALE_TOKENS):

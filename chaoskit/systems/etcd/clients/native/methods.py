@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from chaoskit.systems.etcd.clients.native.headers import request_block, with_timeout
 
+Metadata = tuple[tuple[str, str], ...]
+
 _KNOWN_TIMEOUTS = 64
 _VARINT_SIZES = 1 << 11
 
@@ -11,11 +13,23 @@ _VARINT_SIZES = 1 << 11
 class Method:
     """One RPC on one endpoint: its header block, ready for every deadline that was asked before."""
 
-    def __init__(self, path: str, authority: str, metadata: tuple[tuple[str, str], ...] = (), *, tls: bool) -> None:
-        self.endless = request_block(path, authority, metadata, tls=tls)
-        """For streams: without a deadline."""
+    def __init__(self, name: str, authority: str, metadata: Metadata = (), *, tls: bool) -> None:
+        """`name` as in `KV/Put`; `metadata` goes with every call of it."""
+        self._name = name
+        self._authority = authority
+        self._metadata = metadata
+        self._tls = tls
         self._blocks: dict[float, bytes] = {}
         self.known = self._blocks.get
+        """The block for a deadline, or None."""
+        self.carry(())
+
+    def carry(self, token: Metadata) -> None:
+        """From now on every call has this token with it."""
+        self._blocks.clear()
+        metadata = (*self._metadata, *token)
+        self.endless = request_block(f"/etcdserverpb.{self._name}", self._authority, metadata, tls=self._tls)
+        """For streams: without a deadline."""
 
     def block(self, timeout_s: float) -> bytes:
         """With `grpc-timeout`, so that the server gives up when we do."""
