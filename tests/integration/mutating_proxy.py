@@ -13,7 +13,7 @@ DAMAGES = ("flip", "drop", "repeat", "insert", "zero", "cut", "stall", "swap")
 
 
 class MutatingProxy:
-    """`with MutatingProxy("127.0.0.1:2379") as address:`. Honest until `damage` says what to do to one chunk in `every`."""
+    """`with MutatingProxy("127.0.0.1:2379") as address:`. Honest until `damage` is named, for one chunk in `every`."""
 
     def __init__(self, upstream: str) -> None:
         host, _, port = upstream.rpartition(":")

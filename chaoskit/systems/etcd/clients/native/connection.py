@@ -57,6 +57,7 @@ _PING_AFTER_S = (
     5.0  # of silence with streams open: etcd counts more frequent pings, and those without streams, as abuse
 )
 _PING_ANSWER_S = 2.0
+_FRAME_S = 15.0  # a frame that takes longer is none: one damaged length, and all that follows is taken for its content
 _ALARM_GAP_S = 0.01  # between two looks at all deadlines, so that mass expiry costs no more than one look each
 
 _READ, _WRITE = 1, 2
@@ -135,6 +136,7 @@ class Connection:
         self._noise = 0
         self._noise_since = 0.0
         self._pinged = 0.0
+        self._framed = self.heard  # when the last frame was complete
         self._patrolled = self.heard
         self._alarm_at = _NEVER
         loop = self._hub.loop
@@ -340,7 +342,10 @@ class Connection:
     def _take(self, chunk: bytes) -> None:
         self.heard = monotonic()
         try:
-            self._handle(self._reader.feed(chunk))
+            received = self._reader.feed(chunk)
+            if received:
+                self._framed = self.heard
+            self._handle(received)
             if self._reader.broken:
                 raise self._reader.broken
         except ProtocolBroken as broken:
@@ -607,7 +612,13 @@ class Connection:
         if now - self._patrolled > 3 * _PATROL_S:
             self.heard = max(self.heard, now)  # this process stood still, so silence proves nothing
             self._pinged = 0.0
+            self._framed = now
         self._patrolled = now
+        if not self._reader.held:
+            self._framed = now
+        if now - self._framed > _FRAME_S:
+            self._lose(f"no whole frame within {_FRAME_S:g} s")
+            return
         if self._pinged and self.heard > self._pinged:
             self._pinged = 0.0
         if self._pinged and now - self._pinged > _PING_ANSWER_S:
