@@ -175,7 +175,7 @@ class Cluster(Protocol):
         """Send one request with `padding` extra bytes through the link's path."""
 
     def trouble(self) -> list[str]:
-        """What went wrong in the test bed itself since the last call: a proxy restarted, a member that died by itself."""
+        """What went wrong in the test bed since the last call: a proxy restarted, a member that died by itself."""
 
     def close(self) -> None:
         """Heal, stop everything, remove everything that is not a result. Idempotent."""
@@ -209,7 +209,7 @@ class Backend(Protocol):
         """
 
     def sweep(self, say: Say) -> list[str]:
-        """Heal and remove what dead runs left; one line for each thing that was done. Foreign things are not touched."""
+        """Heal and remove what dead runs left; a line for each thing done. Foreign things are not touched."""
 
 
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -251,7 +251,7 @@ class Fault(Protocol):
         """Choose the targets now and say what is to be done to them. Does nothing itself."""
 
     def bites(self, scene: Scene, harms: Sequence[Harm]) -> str:
-        """One look by an independent probe: evidence that it bites. Raises FaultNotProven; asked again until a deadline."""
+        """One look by an independent probe: evidence that it bites. Raises FaultNotProven; asked until a deadline."""
 
     def gone(self, scene: Scene, harms: Sequence[Harm]) -> str:
         """One look by an independent probe: evidence that it is undone. Raises FaultNotProven; asked again."""
@@ -261,7 +261,7 @@ class Fault(Protocol):
 
 
 class CallFailed(Exception):
-    """How a client hands a failed call to the recorder: outcome by the system's table, status and message as they came."""
+    """How a client hands a failed call to the recorder: outcome by the system's table, status and message as is."""
 
     def __init__(self, outcome: Outcome, status: str, message: str = "") -> None:
         super().__init__(f"{status}: {message}" if message else status)
@@ -303,7 +303,7 @@ class WatchHandle(Protocol):
 class Client(Protocol):
     """The library under test, connected to one member, used by greenlets of a gevent-patched worker.
 
-    Every call is one RPC without retries behind it, with a deadline, and raises CallFailed when it was not acknowledged.
+    Every call is one RPC without retries behind it, with a deadline; it raises CallFailed when not acknowledged.
     """
 
     member: str
@@ -347,7 +347,7 @@ class ClientFactory(Protocol):
 
 
 class Session(Protocol):
-    """One simulated client inside a worker: a recorded Client, a seeded source of choices and its share of the schedule.
+    """One simulated client inside a worker: a recorded Client, seeded choices and its share of the schedule.
 
     Every call on it is timed, classified and recorded; it never raises for a sick cluster: a failed or unknown call
     returns None. After one, the next call goes to the next member unless the clients are pinned.
@@ -366,14 +366,14 @@ class Session(Protocol):
         """Due times in ns; each is yielded when it is due (or late). Ends when the load stops."""
 
     def sleep_until(self, at_ns: int) -> bool:
-        """Sleep; False when this client's load ended before `at_ns`. Due times that pass while the client is busy go through
-        here too: that is how an operation is known to have waited for its client."""
+        """Sleep; False when this client's load ended before `at_ns`. Due times that pass while the client is busy
+        go through here too: that is how an operation is known to have waited for its client."""
 
     def now_ns(self) -> int: ...
 
     def put(self, key: str, *, size: int, due_ns: int, lease: int = 0, kind: str = "put") -> Reply | None:
-        """Write a value that is unique in the run and `size` bytes long. `kind` is the row that it counts in: every kind of
-        write ends in "put", every kind of grant in "grant"."""
+        """Write a value that is unique in the run and `size` bytes long. `kind` is the row that it counts in: every
+        kind of write ends in "put", every kind of grant in "grant"."""
 
     def get(self, key: str, *, due_ns: int, serializable: bool = False, kind: str = "read") -> Reply | None: ...
 
@@ -469,7 +469,7 @@ class Checker(Protocol):
 
 
 class Reporter(Protocol):
-    """One format = one file in reporters/: results in, text out. `reporters.write_all` puts it into the run directory."""
+    """One format = one file in reporters/: results in, text out. `reporters.write_all` writes them."""
 
     name: str  # as in `chaoskit report RUN --format NAME`
     file: str  # its name in the run directory

@@ -18,7 +18,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 class Percentiles(_Part, frozen=True, kw_only=True):
-    """Of a histogram with ≤ 0.1 % error. `count` 0 leaves the rest None. `censored` values count as at least their duration."""
+    """Of a histogram with ≤ 0.1 % error. `count` 0 leaves the rest None. `censored` ones count with what was waited."""
 
     count: int = 0
     p50: float | None = None
@@ -116,6 +116,15 @@ class RecoveryFigures(_Part, frozen=True, kw_only=True):
     leader_changes: int = 0
 
 
+class MemberWrites(_Part, frozen=True, kw_only=True):
+    """The observer's write probes at one member while a fault held: twice a second, on a path no fault touches."""
+
+    member: str
+    tried: int
+    acknowledged: int
+    first_s: float | None  # from verified until the first acknowledgement; None: none came
+
+
 class FaultFigures(_Part, frozen=True, kw_only=True):
     """Times are seconds since the first phase began; None when that point was not reached."""
 
@@ -131,6 +140,7 @@ class FaultFigures(_Part, frozen=True, kw_only=True):
     heal_evidence: str
     problem: str
     old_leader_wrote: bool | None = None  # whether a cut-off minority acknowledged a write while it was cut off
+    writes: tuple[MemberWrites, ...] = ()
 
 
 class MemberFigures(_Part, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Members, links and cuts. A partition is data: shapes are pure functions from members to sets of links.
 
 A link is directed and is one Toxiproxy proxy. etcd dials in both directions and falls back from one to the other, so a
-partition of a pair must cut both; every shape here does. A single directed link can still be named; that is a dial cut, not a partition.
+partition of a pair must cut both; every shape here does. A single directed link can still be named; that is a dial
+cut, not a partition.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Durations, sizes, rates and shares as people write them, and as numbers inside.
 
-Every quantity in an experiment carries its unit; a bare number is an error, because `for: 10` has cost people an outage.
+Every quantity in an experiment carries its unit; a bare number is an error, because nobody knows what `for: 10` means.
 Inside: durations are float seconds, sizes int bytes, rates float per second, shares float 0..1.
 """
 

@@ -17,5 +17,6 @@ def clean(quiet: Annotated[bool, typer.Option("--quiet", help="Only say what cou
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    if not any([make().sweep(say) for make in BACKENDS.values()]):
+    swept = [line for make in BACKENDS.values() for line in make().sweep(say)]
+    if not swept:
         say("nothing was left behind")

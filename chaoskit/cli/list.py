@@ -90,8 +90,7 @@ def entries_of(what: What) -> list[Entry]:
         What.CLIENTS: {name: make() for name, make in CLIENTS.items()},
     }
     return [
-        Entry(name, getdoc(entry) or "", _keys(entry), _example(what, name, entry))
-        for name, entry in tables[what].items()
+        Entry(name, getdoc(entry) or "", _keys(entry), _example(what, name)) for name, entry in tables[what].items()
     ]
 
 
@@ -101,7 +100,7 @@ def _comment(experiment: Path) -> str:
     return "\n".join(line.removeprefix("#").strip() for line in lines)
 
 
-def _example(what: What, name: str, entry: object) -> str:
+def _example(what: What, name: str) -> str:
     """A fault's step of a method, in one line."""
     if what is not What.FAULTS:
         return ""

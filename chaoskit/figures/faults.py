@@ -1,13 +1,14 @@
-"""Faults as they were injected, and whether a minority that was cut off acknowledged a write meanwhile."""
+"""Faults as they were injected, who could write meanwhile, and whether a minority that was cut off did."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
+from chaoskit.figures.histograms import NS_PER_S
 from chaoskit.figures.phases import Phases
 from chaoskit.figures.truth import is_write
-from chaoskit.history import FaultSpan, History, Outcome
-from chaoskit.results import FaultFigures
+from chaoskit.history import FaultSpan, History, Outcome, WriteProbe
+from chaoskit.results import FaultFigures, MemberWrites
 from chaoskit.topology import majority
 
 
@@ -28,6 +29,7 @@ def figures(history: History, phases: Phases) -> tuple[FaultFigures, ...]:
             heal_evidence=fault.heal_evidence,
             problem=fault.problem,
             old_leader_wrote=_minority_wrote(fault, members, history),
+            writes=_member_writes(fault, history),
         )
         for fault in history.faults
     )
@@ -61,8 +63,8 @@ def _minority_wrote(fault: FaultSpan, members: Collection[str], history: History
     islanders = cut_off(fault.cut, members)
     if not islanders:
         return None
-    until_ns = fault.heal_began_ns or history.ends_ns
-    return any(
+    until_ns = _ends(fault, history)
+    by_clients = any(
         is_write(op)
         and op.outcome is Outcome.OK
         and op.member in islanders
@@ -70,3 +72,35 @@ def _minority_wrote(fault: FaultSpan, members: Collection[str], history: History
         and op.done_ns <= until_ns
         for op in history.operations
     )
+    return by_clients or any(
+        probe.revision
+        and probe.member in islanders
+        and fault.verified_ns <= probe.sent_ns
+        and probe.done_ns <= until_ns
+        for probe in history.write_probes
+    )
+
+
+def _member_writes(fault: FaultSpan, history: History) -> tuple[MemberWrites, ...]:
+    """What each member could write between the proof of the fault and its heal, by member."""
+    if not fault.verified_ns:
+        return ()
+    tried: dict[str, list[WriteProbe]] = {}
+    for probe in history.write_probes:
+        if fault.verified_ns <= probe.sent_ns < _ends(fault, history):
+            tried.setdefault(probe.member, []).append(probe)
+    return tuple(_writes_of(member, probes, fault.verified_ns) for member, probes in sorted(tried.items()))
+
+
+def _writes_of(member: str, probes: Sequence[WriteProbe], since_ns: int) -> MemberWrites:
+    acknowledged = [probe.done_ns for probe in probes if probe.revision]
+    return MemberWrites(
+        member=member,
+        tried=len(probes),
+        acknowledged=len(acknowledged),
+        first_s=(min(acknowledged) - since_ns) / NS_PER_S if acknowledged else None,
+    )
+
+
+def _ends(fault: FaultSpan, history: History) -> int:
+    return fault.heal_began_ns or history.ends_ns

@@ -1,6 +1,6 @@
 """The history of a run: records on disk that every figure and every verdict is computed from.
 
-`records` says what is written, `shards` how it is written and read back, `load` gathers a run directory into one `History`.
+`records` says what is written, `shards` how it is written and read back, `load` gathers a folder of shards.
 """
 
 from chaoskit.history.gathered import History, load

@@ -1,6 +1,6 @@
 """A whole run's history in memory, sorted and ready to be judged.
 
-Memory: about 0.5 KB a record, so one million operations need about 500 MB; `chaoskit judge` says so before it starts on more.
+Memory: about 0.5 KB a record, so one million operations need about 500 MB.
 """
 
 from __future__ import annotations
@@ -67,10 +67,21 @@ class History:
 
 
 _LISTS: dict[type, str] = {
-    Unsent: "unsent", WatchOpened: "watch_opened", WatchEvent: "watch_events", WatchProgress: "watch_progress", WatchClosed: "watch_closed",
-    LeaseEnded: "lease_ended", LogEvent: "log", LogGap: "log_gaps", Phase: "phases", FaultSpan: "faults", MemberSample: "members",
-    WriteProbe: "write_probes", GeneratorSample: "generator", Mark: "marks",
-}  # fmt: skip
+    Unsent: "unsent",
+    WatchOpened: "watch_opened",
+    WatchEvent: "watch_events",
+    WatchProgress: "watch_progress",
+    WatchClosed: "watch_closed",
+    LeaseEnded: "lease_ended",
+    LogEvent: "log",
+    LogGap: "log_gaps",
+    Phase: "phases",
+    FaultSpan: "faults",
+    MemberSample: "members",
+    WriteProbe: "write_probes",
+    GeneratorSample: "generator",
+    Mark: "marks",
+}
 
 
 def gather(records: list[Record]) -> History:
@@ -92,9 +103,15 @@ def gather(records: list[Record]) -> History:
 
 
 _ORDERS = {
-    "watch_opened": lambda r: r.at_ns, "watch_closed": lambda r: r.at_ns, "phases": lambda r: r.begins_ns, "faults": lambda r: r.injected_ns,
-    "members": lambda r: r.at_ns, "write_probes": lambda r: r.sent_ns, "generator": lambda r: r.at_ns, "marks": lambda r: r.at_ns,
-}  # fmt: skip
+    "watch_opened": lambda r: r.at_ns,
+    "watch_closed": lambda r: r.at_ns,
+    "phases": lambda r: r.begins_ns,
+    "faults": lambda r: r.injected_ns,
+    "members": lambda r: r.at_ns,
+    "write_probes": lambda r: r.sent_ns,
+    "generator": lambda r: r.at_ns,
+    "marks": lambda r: r.at_ns,
+}
 
 
 def load(folder: Path) -> History:

@@ -1,4 +1,4 @@
-"""What a history is made of. Every time is CLOCK_MONOTONIC in ns of one host, so workers and controller share a timeline.
+"""What a history is made of. Every time is CLOCK_MONOTONIC in ns of one host, so all processes share a timeline.
 
 Records are arrays on disk (`array_like`), so a field may be added at the end with a default and never moved or removed.
 Strings for keys and values: chaoskit's own keys are ASCII, and of a value only its unique head is kept (`value_id`).
@@ -31,7 +31,7 @@ class _Record(msgspec.Struct, frozen=True, array_like=True, tag_field="record"):
 
 
 class Operation(_Record, frozen=True, array_like=True, tag="o", gc=False):
-    """One RPC. A record with `done_ns == 0` says it was in flight at a flush; a later one with the same id replaces it."""
+    """One RPC. `done_ns == 0` says it was in flight at a flush; a later record with the same id replaces it."""
 
     worker: int
     number: int  # with `worker`, the operation's id
@@ -54,7 +54,7 @@ class Operation(_Record, frozen=True, array_like=True, tag="o", gc=False):
 
 
 class Unsent(_Record, frozen=True, array_like=True, tag="u"):
-    """Arrivals that were due but for which no client became free before the load stopped: offered, never sent, failed."""
+    """Arrivals that were due but for which no client became free before the load stopped: offered, never sent."""
 
     worker: int
     kind: str
@@ -184,7 +184,7 @@ class MemberSample(_Record, frozen=True, array_like=True, tag="m"):
 
 
 class WriteProbe(_Record, frozen=True, array_like=True, tag="W"):
-    """One write that the observer tried at one member, on a path that faults do not touch: can this member write now?"""
+    """One write that the observer tried at one member, on a path that faults do not touch: can it write now?"""
 
     member: str
     sent_ns: int

@@ -70,7 +70,8 @@ class LoadProcess:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
             )
-        # What waits for a processor in here would count as the cluster's latency. Only root may ask for more than others.
+        # What waits for a processor in here would count as the cluster's latency. Only root may ask for more
+        # than others.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
         self._channel = ours

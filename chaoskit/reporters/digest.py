@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from chaoskit.reporters.words import NONE, count, moment, ms, number, percent, seconds, short_kind
-from chaoskit.results import FaultFigures, OperationFigures, PhaseFigures, RecoveryFigures, Results, WatchFigures
+from chaoskit.results import (
+    FaultFigures,
+    MemberWrites,
+    OperationFigures,
+    PhaseFigures,
+    RecoveryFigures,
+    Results,
+    WatchFigures,
+)
 from chaoskit.verdict import Finding, Verdict
 
 _BUSY_LAG_MS = 5.0  # from here on the generator may set the latencies itself; the rule is in docs/figures.md
@@ -216,6 +224,12 @@ def _lasted(recovered_s: float | None, waited_s: float | None) -> str:
     return "never" if waited_s is None else f"never, > {seconds(waited_s)}"
 
 
+def _writes(writes: MemberWrites) -> str:
+    if writes.first_s is None:
+        return f"{writes.member} acknowledged none of {writes.tried}"
+    return f"{writes.member} {writes.acknowledged} of {writes.tried}, the first after {seconds(writes.first_s)}"
+
+
 def _remarks(fault: FaultFigures) -> Iterator[str]:
     if fault.problem:
         yield f"problem: {fault.problem}"
@@ -225,6 +239,8 @@ def _remarks(fault: FaultFigures) -> Iterator[str]:
         yield f"bit: {fault.evidence}"
     if fault.heal_evidence:
         yield f"gone: {fault.heal_evidence}"
+    if fault.writes:
+        yield "writes tried at each member: " + "; ".join(map(_writes, fault.writes))
     if fault.old_leader_wrote is not None:
         yield "the cut-off minority " + ("ACKNOWLEDGED WRITES" if fault.old_leader_wrote else "acknowledged no write")
 

@@ -73,7 +73,7 @@ def broken(results: dict[str, Any]) -> list[str]:
 
 
 def processes_of_runs() -> dict[int, str]:
-    """Processes that a chaoskit of this test session started: pid → command line. Other runs on the host are not ours."""
+    """Processes that a chaoskit of these tests started: pid → command line. Other runs on the host are not ours."""
     found = {}
     owners = [f"CHAOSKIT_OWNER={pid}:".encode() for pid in STARTED]
     for folder in Path("/proc").iterdir():

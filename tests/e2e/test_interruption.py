@@ -59,7 +59,7 @@ def test_the_first_signal_heals_drains_and_reports(tmp_path: Path, number: signa
     process = start_run(tmp_path)
     wait_for_line(process, "proven after")  # the partition bites
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     (folder,) = (tmp_path / "reports").glob("cut/2*")
     assert (folder / "results.json").exists()

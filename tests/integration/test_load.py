@@ -451,7 +451,7 @@ def test_a_storm_of_leases_is_granted_when_its_burst_begins_and_expires_by_itsel
         worker.finish(10)
     history = load(tmp_path / "history")
     ttls = Counter(op.ttl_s for op in of_kind(history, "storm_grant"))
-    assert set(ttls) == {2, 3, 4, 5, 6}
+    assert {3, 4, 5, 6} <= set(ttls) <= {2, 3, 4, 5, 6, 7}  # 4 s ± 50 %, and up to 0.75 s until the last grant
     assert Counter(end.reason for end in history.lease_ended) == {"left to expire": 150}
     assert min(op.due_ns for op in of_kind(history, "storm_grant")) > min(op.due_ns for op in of_kind(history, "put"))
 

@@ -10,6 +10,7 @@ from chaoskit.results import (
     GeneratorFigures,
     LeaseFigures,
     MemberFigures,
+    MemberWrites,
     OperationFigures,
     Percentiles,
     PhaseFigures,
@@ -224,6 +225,10 @@ FAIL = Results(
             heal_evidence="every link answered in 3 ms",
             problem="",
             old_leader_wrote=False,
+            writes=(
+                MemberWrites(member="n1", tried=20, acknowledged=17, first_s=1.62),
+                MemberWrites(member="n2", tried=7, acknowledged=0, first_s=None),
+            ),
         ),
         FaultFigures(
             name="kill",

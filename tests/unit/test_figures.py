@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from chaoskit.contracts import Promises
 from chaoskit.figures import compute
 from chaoskit.figures.faults import cut_off
-from chaoskit.history import GeneratorSample, History, Mark, MemberSample, Operation, Outcome, Phase, Unsent
+from chaoskit.history import GeneratorSample, History, Mark, MemberSample, Operation, Outcome, Phase, Unsent, WriteProbe
 from chaoskit.results import Figures, PhaseFigures
 from chaoskit.topology import between, halves, isolate, member_names, ring
 from tests.unit.histories import MEMBERS, S, Scenario, at, healthy, put
@@ -296,6 +296,28 @@ def test_a_write_counts_against_the_minority_only_when_all_of_it_lies_within_the
     history.operations.append(put(99_999, due_s, took_s=took_s, member=member, revision=9_999))
     history.faults = [replace(history.faults[0], cut=_names(isolate(MEMBERS, ["n3"])))]
     assert _figures(history).faults[0].old_leader_wrote is wrote
+
+
+@pytest.mark.parametrize(("member", "sent_s", "wrote"), [("n3", 7.0, True), ("n1", 7.0, False), ("n3", 5.0, False)])
+def test_a_write_probe_that_a_cut_off_member_acknowledges_counts_against_the_minority(
+    member: str, sent_s: float, wrote: bool
+) -> None:
+    history = healthy()
+    history.operations = [op for op in history.operations if op.member != "n3"]
+    history.faults = [replace(history.faults[0], cut=_names(isolate(MEMBERS, ["n3"])))]
+    history.write_probes = [WriteProbe(member, at(sent_s), at(sent_s + 0.01), 9_999)]
+    assert _figures(history).faults[0].old_leader_wrote is wrote
+
+
+def test_what_each_member_could_write_during_a_fault_is_counted_from_its_proof() -> None:
+    history = healthy()
+    (fault,) = history.faults
+    sent = [fault.verified_ns - 1, fault.verified_ns, fault.verified_ns + S, fault.heal_began_ns]
+    history.write_probes = [
+        WriteProbe("n1", at_ns, at_ns + S // 2, 0 if at_ns < fault.verified_ns + S else 7) for at_ns in sent
+    ]
+    (writes,) = _figures(history).faults[0].writes
+    assert (writes.member, writes.tried, writes.acknowledged, writes.first_s) == ("n1", 2, 1, 1.5)
 
 
 def test_without_a_partition_nobody_is_asked_whether_a_minority_wrote() -> None:
