@@ -455,6 +455,7 @@ class Promises:
     slo: tuple[str, ...] = ()
     drain_deadline_s: float = 10.0
     late_after_s: float = 5.0
+    steady_p99_s: float | None = None  # the response P99 that the steady state allows, the highest of several
 
 
 class Checker(Protocol):

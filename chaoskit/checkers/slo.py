@@ -222,6 +222,14 @@ class SloChecker:
         return [evaluate(slo, figures) for slo in parse_all(promises.slo, figures)]
 
 
+def steady_p99_s(texts: Sequence[str]) -> float | None:
+    """The highest response P99 in seconds that these promises still call steady; None when none of them limits it."""
+    limits = [
+        slo.limit for slo in map(parse, texts) if slo.name == "p99" and slo.op in ("<", "<=") and not slo.of_baseline
+    ]
+    return max(limits, default=None)
+
+
 def depends_on_timing(slo: Slo) -> bool:
     """Whether a saturated generator makes the verdict worthless."""
     return metrics_of(slo.subject)[slo.name].timing

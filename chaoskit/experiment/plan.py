@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator
 
 from chaoskit import __version__
+from chaoskit.checkers.slo import steady_p99_s
 from chaoskit.contracts import Fault, Promises
 from chaoskit.experiment.model import ClusterSpec, Experiment
 from chaoskit.experiment.steps import BurstItem, FaultItem, ParallelItem, WaitItem, fault_of, workload_of
@@ -143,7 +144,12 @@ class Plan(Spec):
         return sum(phase.seconds for phase in self.phases())
 
     def promises(self) -> Promises:
-        return Promises(steady_state=self.steady_state, slo=self.slo, drain_deadline_s=self.drain)
+        return Promises(
+            steady_state=self.steady_state,
+            slo=self.slo,
+            drain_deadline_s=self.drain,
+            steady_p99_s=steady_p99_s(self.steady_state),
+        )
 
 
 def resolve(experiment: Experiment, *, name: str, source: str = "", seed: int | None = None) -> Plan:

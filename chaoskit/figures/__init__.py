@@ -59,7 +59,7 @@ def compute(history: History, promises: Promises) -> Figures:
         write_gap_s=_lasted_s(gap),
         write_gap_at_s=phases.seconds(gap.begins_ns) if gap else None,
         write_gap_per_client_s=_lasted_s(writes.longest_gap_of_one_client(begins_ns, ends_ns)),
-        recovery=Recoveries(history, phases, leaders).figures(),
+        recovery=Recoveries(history, phases, leaders, promises.steady_p99_s).figures(),
         faults=faults.figures(history, phases),
         members=members.figures(history, phases, leaders),
         leader_changes=leaders.changes(begins_ns, ends_ns),

@@ -28,7 +28,7 @@ from chaoskit.load.order import LoadOrder
 _SILENCE_LIMIT_S = 15.0  # a worker speaks every second; one that is silent this long is stopped or starved
 _EXIT_GRACE_S = 3.0  # what Locust may take to exit once the history is complete
 _LOG_TAIL_LINES = 15
-_NICENESS = -10
+_REAL_TIME_PRIORITY = 1  # the lowest: above every ordinary process, below whatever else is real-time
 
 
 class LoadProcess:
@@ -70,10 +70,7 @@ class LoadProcess:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
             )
-        # What waits for a processor in here would count as the cluster's latency. Only root may ask for more
-        # than others.
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+        _prefer(self._process.pid)
         self._channel = ours
         self._heard_at = time.monotonic()
         self._reader = threading.Thread(target=self._listen, args=(ours,), name="load-reports", daemon=True)
@@ -186,6 +183,15 @@ class LoadProcess:
             lines = self._log.read_text(errors="replace").splitlines()
             return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])
         return ""
+
+
+def _prefer(pid: int) -> None:
+    """Let the worker run first: what waits for a processor inside it would count as the cluster's latency.
+
+    Only root may ask for that. It uses a fraction of a core, so the cluster keeps the rest; others run as they are.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(_REAL_TIME_PRIORITY))
 
 
 def _argv() -> list[str]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from chaoskit.clusters import binaries
 from chaoskit.contracts import CallFailed, Client, Reply, WatchMessage
 from chaoskit.history import Outcome
-from chaoskit.systems.etcd.clients.native import ConnectionSettings, NativeFactory, Tls, connection
+from chaoskit.systems.etcd.clients.native import ConnectionSettings, NativeFactory, Tls, pulse
 from tests.integration.etcd_members import Members, wait_until
 from tests.integration.mutating_proxy import DAMAGES, MutatingProxy
 
@@ -92,7 +92,7 @@ def work(client: Client, number: int) -> list[Outcome]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """One damage in ten is a wrong length: after it the client waits for the rest of a frame that does not exist."""
-    monkeypatch.setattr(connection, "_FRAME_S", 1.0)
+    monkeypatch.setattr(pulse, "_FRAME_S", 1.0)
 
 
 @given(st.sampled_from(DAMAGES), st.integers(1, 4), st.integers(0, 1 << 32))

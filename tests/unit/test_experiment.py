@@ -268,6 +268,10 @@ def test_packaged_experiments_run_on_every_supported_line(version: str) -> None:
         assert make_plan(name, variables={"VERSION": version}).cluster.version == version
 
 
+def test_the_steady_p99_of_a_plan_is_the_highest_that_its_steady_state_allows() -> None:
+    assert make_plan("partition").promises().steady_p99_s == 0.1
+
+
 def test_watch_reconnect_can_show_the_other_kind_of_client() -> None:
     plan = make_plan("watch-reconnect", variables={"RECONNECT": "resume"})
     assert plan.load.workloads["watch"].model_dump()["reconnect"] == "resume"

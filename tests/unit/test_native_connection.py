@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from chaoskit.contracts import WatchMessage
 from chaoskit.systems.etcd import rpc_pb2 as pb
 from chaoskit.systems.etcd.clients.native import connection as connection_module
-from chaoskit.systems.etcd.clients.native import frames
+from chaoskit.systems.etcd.clients.native import frames, pulse
 from chaoskit.systems.etcd.clients.native.connection import Connection
 from chaoskit.systems.etcd.clients.native.frames import Code, Frame, FrameReader
 from chaoskit.systems.etcd.clients.native.headers import End, request_block
@@ -165,6 +165,12 @@ def test_an_answer_in_many_frames_with_padding_is_put_together(greeted: Pair) ->
         server.send(frames.frame(frames.DATA, frames.PADDED, stream, b"\x07" + body[at : at + 1000] + bytes(7)))
     server.send(ended(stream, OK))
     assert call.get() == bytes(range(256)) * 100
+    server.send(frames.frame(frames.PING, 0, 0, b"the end."))
+    padding = 8 * -(-len(body) // 1000)
+    while padding:
+        kind, _, of, payload, _ = server.next(frames.WINDOW_UPDATE, frames.PING)
+        assert kind == frames.WINDOW_UPDATE, f"{padding} bytes of padding were not given back"
+        padding -= frames.word_in(payload) if of == stream else 0
 
 
 def test_an_answer_larger_than_every_window_arrives(greeted: Pair) -> None:
@@ -173,17 +179,19 @@ def test_an_answer_larger_than_every_window_arrives(greeted: Pair) -> None:
     call = ask(connection)
     stream, _ = server.request()
     message = bytes(20 << 20)
-    body, room = memoryview(framed(message)), connection_module.STREAM_WINDOW
+    body, room, given = memoryview(framed(message)), connection_module.STREAM_WINDOW, 0
     server.send(headers(stream, BEGIN))
     while body:
         while room < 16384:
             _, _, of, payload, _ = server.next(frames.WINDOW_UPDATE)
             room += frames.word_in(payload) if of == stream else 0
+            given += frames.word_in(payload) if not of else 0
         part, body = body[:16384], body[16384:]
         room -= len(part)
         server.send(frames.frame(frames.DATA, 0, stream, bytes(part)))
     server.send(ended(stream, OK))
     assert call.get() == message
+    assert given > len(message) // 2, "the connection's own window must be kept open too"
 
 
 @pytest.mark.parametrize(
@@ -314,7 +322,7 @@ def test_a_deadline_ends_the_call_and_cancels_its_stream(greeted: Pair) -> None:
 
 def test_a_killed_caller_cancels_its_stream(greeted: Pair) -> None:
     connection, server = greeted
-    call = ask(connection)
+    call = ask(connection, timeout_s=60)
     stream, _ = server.request()
     call.kill()
     assert server.next(frames.RST_STREAM)[2] == stream
@@ -376,8 +384,8 @@ def test_pings_are_answered(greeted: Pair) -> None:
 
 
 def test_a_silent_server_is_pinged_and_given_up(greeted: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "_PING_AFTER_S", 0.1)
-    monkeypatch.setattr(connection_module, "_PING_ANSWER_S", 0.1)
+    monkeypatch.setattr(pulse, "_PING_AFTER_S", 0.1)
+    monkeypatch.setattr(pulse, "_PING_ANSWER_S", 0.1)
     connection, server = greeted
     call = ask(connection)
     server.request()
@@ -532,6 +540,9 @@ def test_a_cancel_of_the_server_closes_with_its_reason(
     watching.say(watch_id=1, **fields)
     closed = watching.hear(1)[0]
     assert (closed.kind, closed.reason, closed.compact_revision) == ("closed", reason, compact_revision)
+    watching.server.send(ended(1, OK))
+    gevent.sleep(0.02)
+    assert len(watching.messages) == 1, "closed once, whatever comes later"
 
 
 @pytest.mark.parametrize(("message", "reason"), [("etcdserver: no leader", "no leader"), ("bye", "reset")])

@@ -13,6 +13,8 @@ from chaoskit.systems.etcd.clients.native.frames import Code, Frame, FrameReader
 from chaoskit.systems.etcd.clients.native.headers import End, HeadReader, request_block, with_timeout
 from chaoskit.systems.etcd.clients.native.messages import MESSAGE_LIMIT, BadMessage, MessageReader, framed
 from chaoskit.systems.etcd.clients.native.methods import Method, put_request, range_request
+from chaoskit.systems.etcd.clients.native.pulse import PATROL_S, PING, Pulse
+from chaoskit.systems.etcd.clients.native.uploads import Uploads
 
 pytestmark = pytest.mark.unit
 
@@ -240,6 +242,7 @@ def test_an_ordinary_beginning_is_no_refusal() -> None:
 )
 def test_answers_that_are_none_of_grpc_never_pass_for_success(fields: list[tuple[str, str]], status: str) -> None:
     assert end_of(*fields).status == status
+    assert HeadReader().read(block(*fields)).refusal, "nor for the beginning of one"
 
 
 def test_a_provisional_answer_decides_nothing() -> None:
@@ -314,3 +317,74 @@ def test_requests_packed_by_hand_are_what_protobuf_reads(key: bytes, value: byte
     for serializable in (True, False):
         asked = pb.RangeRequest.FromString(range_request(key, serializable))
         assert asked == pb.RangeRequest(key=key, serializable=serializable)
+
+
+# ── signs of life ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def looks(pulse: Pulse, until_s: float, *, busy: bool = True, mid_frame: bool = False) -> list[tuple[float, str]]:
+    """What a patrol finds from now (0) on, with its time."""
+    times = [turn * PATROL_S for turn in range(1, int(until_s / PATROL_S) + 1)]
+    return [(at, found) for at in times if (found := pulse.look(at, busy=busy, mid_frame=mid_frame))]
+
+
+def test_silence_brings_a_ping_and_silence_after_it_the_end() -> None:
+    assert looks(Pulse(0.0), 8)[:2] == [(5.5, PING), (8.0, "no answer to a ping within 2 s")]
+
+
+def test_a_connection_without_streams_is_not_pinged_for_etcd_counts_that_as_abuse() -> None:
+    assert looks(Pulse(0.0), 60, busy=False) == []
+
+
+def test_a_byte_after_the_ping_is_life() -> None:
+    pulse = Pulse(0.0)
+    assert looks(pulse, 6) == [(5.5, PING)]
+    pulse.heard = 6.1
+    assert pulse.look(6.5, busy=True, mid_frame=False) == ""
+    assert pulse.look(7.9, busy=True, mid_frame=False) == ""
+
+
+def test_a_process_that_stood_still_proves_nothing_about_the_server() -> None:
+    pulse = Pulse(0.0)
+    assert pulse.look(100.0, busy=True, mid_frame=True) == ""
+    assert pulse.look(100.5, busy=True, mid_frame=True) == ""
+
+
+def test_bytes_that_never_make_a_frame_are_no_life() -> None:
+    pulse, found = Pulse(0.0), ""
+    for turn in range(1, 40):
+        pulse.heard = turn * PATROL_S
+        found = found or pulse.look(turn * PATROL_S, busy=True, mid_frame=True)
+    assert found == "no whole frame within 15 s"
+
+
+# ── sending within windows ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(
+    st.lists(st.integers(0, 40_000), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 8), st.integers(1, 30_000)), max_size=30),
+    st.integers(0, 70_000),
+)
+def test_no_window_is_ever_overdrawn_and_nothing_is_lost(
+    sizes: list[int], updates: list[tuple[int, int]], initial: int
+) -> None:
+    uploads, granted, sent = Uploads(), {0: frames.DEFAULT_WINDOW}, dict[int, bytes]()
+    uploads.resize(initial)
+    bodies = {2 * at + 1: bytes([at]) * size for at, size in enumerate(sizes)}
+    for number, body in bodies.items():
+        granted[number], sent[number] = initial, b""
+        uploads.begin(number)
+        uploads.add(number, body, ends=True)
+    enough = [(number, 1 << 20) for number in granted]
+    for number, increment in [(0, 1), *updates, *enough]:
+        if number in granted:
+            uploads.widen(number, increment)
+            granted[number] += increment
+        for _, flags, stream, payload, _ in read(b"".join(uploads.pump())):
+            sent[stream] += payload
+            assert bool(flags & frames.END_STREAM) == (sent[stream] == bodies[stream])
+        assert sum(map(len, sent.values())) <= granted[0]
+        assert all(len(sent[each]) <= granted[each] for each in bodies)
+    assert sent == bodies
+    assert not uploads.open

@@ -81,7 +81,7 @@ def line_of(version: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def argv(  # noqa: PLR0917  the contract's own order
+def argv(
     line: tuple[int, int],
     binary: Path,
     member: MemberAddresses,

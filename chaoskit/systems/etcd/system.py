@@ -26,7 +26,7 @@ class Etcd:
         self._names: dict[int, str] = {}  # member id → name; an id is never given to another member
         self._audits: list[EtcdAudit] = []
 
-    def member_argv(  # noqa: PLR0917  as the contract says
+    def member_argv(
         self,
         binary: Path,
         member: MemberAddresses,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
+from typing import TypeVar
 
 import gevent
 from gevent.lock import BoundedSemaphore
+from google.protobuf.message import DecodeError, Message
 
 from chaoskit.contracts import CallFailed, Reply, WatchHandle, WatchMessage
 from chaoskit.history import Outcome
@@ -21,6 +23,8 @@ from chaoskit.systems.etcd.clients.native.watch import WatchStream
 from chaoskit.systems.etcd.outcomes import classify
 
 _REQUIRE_LEADER = (("hasleader", "true"),)
+Answer = TypeVar("Answer", bound=Message)
+
 _STALE_TOKENS = ("invalid auth token", "revision of auth store is old")
 
 
@@ -44,12 +48,12 @@ class NativeClient:
 
     def put(self, key: bytes, value: bytes, *, lease: int, timeout_s: float) -> Reply:
         request = put_request(key, value, lease)
-        answer = pb.PutResponse.FromString(self._call(self._put, request, timeout_s))
+        answer = self._call(self._put, request, timeout_s, pb.PutResponse)
         return Reply(revision=answer.header.revision)
 
     def get(self, key: bytes, *, serializable: bool, timeout_s: float) -> Reply:
         request = range_request(key, serializable)
-        answer = pb.RangeResponse.FromString(self._call(self._range, request, timeout_s))
+        answer = self._call(self._range, request, timeout_s, pb.RangeResponse)
         if not answer.kvs:
             return Reply(revision=answer.header.revision)
         kv = answer.kvs[0]
@@ -57,18 +61,18 @@ class NativeClient:
 
     def lease_grant(self, ttl_s: int, *, timeout_s: float) -> Reply:
         request = pb.LeaseGrantRequest(TTL=ttl_s).SerializeToString()
-        answer = pb.LeaseGrantResponse.FromString(self._call(self._grant, request, timeout_s))
+        answer = self._call(self._grant, request, timeout_s, pb.LeaseGrantResponse)
         return Reply(revision=answer.header.revision, lease=answer.ID, ttl_s=answer.TTL)
 
     def lease_keepalive(self, lease: int, *, timeout_s: float) -> Reply:
         """A stream of its own for each, so that it has a deadline and a status like any call."""
         request = pb.LeaseKeepAliveRequest(ID=lease).SerializeToString()
-        answer = pb.LeaseKeepAliveResponse.FromString(self._call(self._keepalive, request, timeout_s))
+        answer = self._call(self._keepalive, request, timeout_s, pb.LeaseKeepAliveResponse)
         return Reply(revision=answer.header.revision, lease=answer.ID, ttl_s=answer.TTL)
 
     def lease_revoke(self, lease: int, *, timeout_s: float) -> Reply:
         request = pb.LeaseRevokeRequest(ID=lease).SerializeToString()
-        answer = pb.LeaseRevokeResponse.FromString(self._call(self._revoke, request, timeout_s))
+        answer = self._call(self._revoke, request, timeout_s, pb.LeaseRevokeResponse)
         return Reply(revision=answer.header.revision, lease=lease)
 
     def watch(
@@ -101,15 +105,18 @@ class NativeClient:
         self._streams.append(WatchStream(connection, self._watch.endless))
         return self._streams[-1]
 
-    def _call(self, method: Method, request: bytes, timeout_s: float) -> bytes:
+    def _call(self, method: Method, request: bytes, timeout_s: float, answers: type[Answer]) -> Answer:
         """The load path: a message out, a message in."""
         connection, left_s = self._channel.current, timeout_s
         if connection is None or not connection.open or (self._settings.user and not self._token):
             connection, left_s = self._connected(timeout_s)
         answer = connection.call(method.known(timeout_s) or method.block(timeout_s), request, left_s)
-        if isinstance(answer, bytes):
-            return answer
-        raise self._failed(answer)
+        if isinstance(answer, End):
+            raise self._failed(answer)
+        try:
+            return answers.FromString(answer)
+        except DecodeError as error:
+            raise CallFailed(Outcome.UNKNOWN, "INTERNAL", f"an answer that is no {answers.__name__}") from error
 
     def _connected(self, timeout_s: float) -> tuple[Connection, float]:
         """An open connection, with a token where one is needed, and the seconds left. Raises CallFailed."""
@@ -131,7 +138,10 @@ class NativeClient:
             answer = connection.call(self._authenticate.block(left_s), request.SerializeToString(), left_s)
             if isinstance(answer, End):
                 return End(answer.status, answer.message, untouched=True)
-            self._token = pb.AuthenticateResponse.FromString(answer).token
+            try:
+                self._token = pb.AuthenticateResponse.FromString(answer).token
+            except DecodeError:
+                return End("INTERNAL", "an answer that is no AuthenticateResponse", untouched=True)
             for method in self._methods:
                 method.carry((("token", self._token),))
         if not (self._token and connection.open):

@@ -39,7 +39,9 @@ from chaoskit.systems.etcd.clients.native.frames import (
 )
 from chaoskit.systems.etcd.clients.native.headers import End, HeadReader
 from chaoskit.systems.etcd.clients.native.messages import MESSAGE_LIMIT, BadMessage, framed
+from chaoskit.systems.etcd.clients.native.pulse import PATROL_S, PING, Pulse
 from chaoskit.systems.etcd.clients.native.tls import TlsPipe
+from chaoskit.systems.etcd.clients.native.uploads import Uploads
 
 _log = logging.getLogger(__name__)
 
@@ -52,17 +54,10 @@ _OWN_FRAME_LIMIT = 1 << 20
 _NOISE_LIMIT = 20_000  # frames without content in one second
 _LAST_STREAM = 1 << 30  # then a new connection takes over, long before numbers run out
 
-_PATROL_S = 0.5
-_PING_AFTER_S = (
-    5.0  # of silence with streams open: etcd counts more frequent pings, and those without streams, as abuse
-)
-_PING_ANSWER_S = 2.0
-_FRAME_S = 15.0  # a frame that takes longer is none: one damaged length, and all that follows is taken for its content
 _ALARM_GAP_S = 0.01  # between two looks at all deadlines, so that mass expiry costs no more than one look each
 
 _READ, _WRITE = 1, 2
 _NEVER = float("inf")
-_HEADERS_FLAGS = END_HEADERS
 
 _OPENING = (
     frames.PREFACE
@@ -91,24 +86,13 @@ class Stream(Protocol):
         """The stream is over; called once."""
 
 
-class _Upload:
-    """A stream that still sends: what it may, and what it wants to."""
-
-    __slots__ = ("ends", "queue", "window")
-
-    def __init__(self, window: int) -> None:
-        self.window = window
-        self.queue: deque[memoryview] = deque()
-        self.ends = False
-
-
 class Connection:
     """`open`: new streams are welcome. `ready` holds "" when the server has spoken, else why it never will."""
 
     def __init__(self, plain: socket, name: str, tls: TlsPipe | None = None, early: bytes = b"") -> None:
         """Takes over `plain`, a connected, unpatched, non-blocking socket. `early`: what came behind the handshake."""
         self.open = True
-        self.heard = monotonic()  # when the last byte came
+        self.pulse = Pulse(monotonic())
         self.ready: AsyncResult[str] = AsyncResult()
         self._name = name
         self._socket = plain
@@ -116,7 +100,7 @@ class Connection:
         self._hub = get_hub()
         self._dead = ""  # why
         self._streams: dict[int, Stream] = {}
-        self._uploads: dict[int, _Upload] = {}
+        self._uploads = Uploads()
         self._partial: dict[int, tuple[int, int]] = {}  # stream → bytes held, bytes to give back to its window
         self._held = 0
         self._next = 1
@@ -129,20 +113,14 @@ class Connection:
         self._out: list[bytes] = []
         self._unsent = b""
         self._flushing = False  # a flush is due, or the socket is full and will say when it is not
-        self._window = frames.DEFAULT_WINDOW  # what we may send
-        self._stream_window = frames.DEFAULT_WINDOW  # the same of a new stream
-        self._frame_limit = frames.DEFAULT_FRAME_LIMIT
         self._max_streams = 1 << 31
         self._noise = 0
         self._noise_since = 0.0
-        self._pinged = 0.0
-        self._framed = self.heard  # when the last frame was complete
-        self._patrolled = self.heard
         self._alarm_at = _NEVER
         loop = self._hub.loop
         self._readable = loop.io(plain.fileno(), _READ)
         self._writable = loop.io(plain.fileno(), _WRITE)
-        self._patrol = loop.timer(_PATROL_S, _PATROL_S, ref=False)
+        self._patrol = loop.timer(PATROL_S, PATROL_S, ref=False)
         self._alarm = loop.timer(0.0, ref=False)
         self._write(_OPENING)
         self._readable.start(self._on_readable)
@@ -164,10 +142,11 @@ class Connection:
         number = self._next
         self._next = number + 2
         self._streams[number] = Call(waiter, deadline)
-        if size <= self._window and size <= self._stream_window and size <= self._frame_limit:
-            self._window -= size
+        uploads = self._uploads
+        if size <= uploads.window and size <= uploads.stream_window and size <= uploads.frame_limit:
+            uploads.window -= size
             self._out.append(
-                HEAD.pack(len(block) << 8 | HEADERS, _HEADERS_FLAGS, number)
+                HEAD.pack(len(block) << 8 | HEADERS, END_HEADERS, number)
                 + block
                 + DATA_HEAD.pack(size << 8 | DATA, END_STREAM, number, 0, size - 5)
                 + message
@@ -201,11 +180,8 @@ class Connection:
 
     def send(self, number: int, message: bytes, *, ends: bool = False) -> None:
         """One message on a stream, as fast as the server's windows allow. Nothing when the stream is over."""
-        upload = self._uploads.get(number)
-        if upload:
-            upload.queue.append(memoryview(framed(message)))
-            upload.ends = ends
-            self._pump(number, upload)
+        self._uploads.add(number, framed(message), ends=ends)
+        self._pump()
 
     def cancel(self, number: int, code: Code = Code.CANCEL) -> None:
         """Forget a stream without a word to it, and tell the server. Nothing when it is over."""
@@ -290,33 +266,18 @@ class Connection:
         self._writable.stop()
         self._flush()
         if not self._unsent and not self._dead:
-            self._pump_all()
+            self._pump()
             self._open_gate()
 
     def _begin_upload(self, number: int, block: bytes) -> None:
-        self._uploads[number] = _Upload(self._stream_window)
-        self._write(frames.frame(HEADERS, _HEADERS_FLAGS, number, block))
+        self._uploads.begin(number)
+        self._write(frames.frame(HEADERS, END_HEADERS, number, block))
 
-    def _pump(self, number: int, upload: _Upload) -> None:
-        """Send as much of it as windows and socket allow now; the rest when they open."""
-        while upload.queue and not self._unsent:
-            room = min(upload.window, self._window, self._frame_limit)
-            if room <= 0:
-                return
-            part = upload.queue.popleft()
-            if len(part) > room:
-                upload.queue.appendleft(part[room:])
-                part = part[:room]
-            upload.window -= len(part)
-            self._window -= len(part)
-            last = upload.ends and not upload.queue
-            self._write(frames.frame(DATA, END_STREAM if last else 0, number, bytes(part)))
-            if last:
-                del self._uploads[number]
-
-    def _pump_all(self) -> None:
-        for number, upload in list(self._uploads.items()):
-            self._pump(number, upload)
+    def _pump(self) -> None:
+        """Send as much of the long requests as windows and socket allow now; the rest when they open."""
+        if not self._unsent:
+            for data in self._uploads.pump():
+                self._write(data)
 
     # ── receiving ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -324,7 +285,7 @@ class Connection:
         try:
             chunk = self._socket.recv(_CHUNK)
             if chunk and self._tls:
-                self.heard = monotonic()
+                self.pulse.heard = monotonic()
                 chunk = self._tls.decrypt(chunk)
                 self._write(b"")  # TLS may have something to say
                 if not chunk:
@@ -340,11 +301,11 @@ class Connection:
         self._take(chunk)
 
     def _take(self, chunk: bytes) -> None:
-        self.heard = monotonic()
+        self.pulse.heard = monotonic()
         try:
             received = self._reader.feed(chunk)
             if received:
-                self._framed = self.heard
+                self.pulse.framed = self.pulse.heard
             self._handle(received)
             if self._reader.broken:
                 raise self._reader.broken
@@ -381,7 +342,7 @@ class Connection:
                     stream.begun = True
                     continue
                 del streams[number]
-                if (self._uploads or self._partial) and self._forget(number):
+                if (self._uploads.open or self._partial) and self._forget(number):
                     self._write(frames.reset(number, Code.NO_ERROR))  # it ended before it had all of the request
                 stream.end(head.end)
                 if self._gate or self._draining:
@@ -408,7 +369,7 @@ class Connection:
             self._on_reset(number, frames.code_in(payload))
         elif kind == frames.PING:
             if flags & ACK:
-                self._pinged = 0.0
+                self.pulse.pinged = 0.0
             else:
                 self._write(frames.frame(frames.PING, ACK, 0, payload))
         elif kind == frames.GOAWAY:
@@ -441,7 +402,7 @@ class Connection:
         if not self._settled:
             self._settled = True
             self.ready.set("")
-        self._pump_all()
+        self._pump()
         if self._gate:
             self._open_gate()
 
@@ -449,32 +410,26 @@ class Connection:
         if setting == frames.INITIAL_WINDOW_SIZE:
             if value > frames.LARGEST_WINDOW:
                 raise ProtocolBroken(Code.FLOW_CONTROL_ERROR, f"an initial window of {value} bytes")
-            change, self._stream_window = value - self._stream_window, value
-            for upload in self._uploads.values():
-                upload.window = _widened(upload.window, change)
+            self._uploads.resize(value)
         elif setting == frames.MAX_FRAME_SIZE:
             if not frames.DEFAULT_FRAME_LIMIT <= value < 1 << 24:
                 raise ProtocolBroken(Code.PROTOCOL_ERROR, f"a largest frame of {value} bytes")
-            self._frame_limit = min(value, _OWN_FRAME_LIMIT)
+            self._uploads.frame_limit = min(value, _OWN_FRAME_LIMIT)
         elif setting == frames.MAX_CONCURRENT_STREAMS:
             self._max_streams = value
         elif setting == frames.ENABLE_PUSH and value:
             raise ProtocolBroken(Code.PROTOCOL_ERROR, "a server that wants to be pushed to")
 
     def _on_window_update(self, number: int, increment: int) -> None:
-        if not number:
-            if not increment:
-                raise ProtocolBroken(Code.PROTOCOL_ERROR, "a window update of nothing")
-            self._window = _widened(self._window, increment)
-            self._pump_all()
-            return
-        self._check_opened(number)
-        upload = self._uploads.get(number)
-        if not increment:
+        if not number and not increment:
+            raise ProtocolBroken(Code.PROTOCOL_ERROR, "a window update of nothing")
+        if number:
+            self._check_opened(number)
+        if increment:
+            self._uploads.widen(number, increment)
+            self._pump()
+        else:
             self._end_here(number, End("INTERNAL", "a window update of nothing"), Code.PROTOCOL_ERROR)
-        elif upload:
-            upload.window = _widened(upload.window, increment)
-            self._pump(number, upload)
 
     def _on_reset(self, number: int, code: int) -> None:
         """REFUSED_STREAM promises that nothing was done (RFC 9113, 8.7)."""
@@ -537,7 +492,7 @@ class Connection:
         """Drop what is kept for a stream; True when it was still sending."""
         held, _ = self._partial.pop(number, (0, 0))
         self._held -= held
-        return self._uploads.pop(number, None) is not None
+        return self._uploads.forget(number)
 
     def _drain(self) -> None:
         """No new streams; the end comes with the last one that is open."""
@@ -562,7 +517,7 @@ class Connection:
         self._socket.close()
         self._out.clear()
         self._unsent = b""
-        self._uploads.clear()
+        self._uploads = Uploads()
         self._partial.clear()
         self._hub.loop.run_callback(self._end_all)
 
@@ -608,30 +563,11 @@ class Connection:
 
     def _on_patrol(self) -> None:
         """Ping a silent server; give up one that does not answer."""
-        now = monotonic()
-        if now - self._patrolled > 3 * _PATROL_S:
-            self.heard = max(self.heard, now)  # this process stood still, so silence proves nothing
-            self._pinged = 0.0
-            self._framed = now
-        self._patrolled = now
-        if not self._reader.held:
-            self._framed = now
-        if now - self._framed > _FRAME_S:
-            self._lose(f"no whole frame within {_FRAME_S:g} s")
-            return
-        if self._pinged and self.heard > self._pinged:
-            self._pinged = 0.0
-        if self._pinged and now - self._pinged > _PING_ANSWER_S:
-            self._lose(f"no answer to a ping within {_PING_ANSWER_S:g} s")
-        elif not self._pinged and self._streams and now - self.heard > _PING_AFTER_S:
-            self._pinged = now
+        found = self.pulse.look(monotonic(), busy=bool(self._streams), mid_frame=bool(self._reader.held))
+        if found == PING:
             self._write(frames.frame(frames.PING, 0, 0, b"chaoskit"))
-
-
-def _widened(window: int, change: int) -> int:
-    if window + change > frames.LARGEST_WINDOW:
-        raise ProtocolBroken(Code.FLOW_CONTROL_ERROR, f"a window of {window + change} bytes")
-    return window + change
+        elif found:
+            self._lose(found)
 
 
 def _told(error: OSError) -> str:

@@ -105,7 +105,7 @@ class WatchStream:
                 self.forget(watch)
         if watch.created.ready():
             return watch.created.get() or watch
-        if self._connection.heard < began:
+        if self._connection.pulse.heard < began:
             self._connection.close(f"not a byte in {timeout_s:g} s")  # the next watch must not wait for a dead one
         return End("DEADLINE_EXCEEDED", f"no watch was created within {timeout_s:g} s")
 
@@ -253,7 +253,7 @@ class WatchStream:
         silent = [watch for watch in self._watches.values() if now - watch.heard > PROGRESS_DEADLINE_S]
         for watch in silent:
             self.forget(watch)
-        if now - self._connection.heard > PROGRESS_DEADLINE_S:
+        if now - self._connection.pulse.heard > PROGRESS_DEADLINE_S:
             self._connection.close(f"not a byte in {PROGRESS_DEADLINE_S:g} s")
         for watch in silent:
             self._tell(watch, WatchMessage("closed", reason="progress deadline", detail=detail))
