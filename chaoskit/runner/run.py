@@ -35,7 +35,7 @@ _LOAD_READY_S = 60.0
 _MARKER_ATTEMPT_S = 1.0
 _PUMP_EVERY_S = 0.1
 _FINISH_S = 10.0
-_FLUSHED_S = 1.5  # a worker flushes once a second
+_FLUSHED_S = 0.5  # a worker flushes four times a second
 
 
 @dataclass(slots=True)
@@ -67,13 +67,18 @@ def run(
                 run_dir=rundir.path,
                 binaries=binaries,
             )
-            cluster = backend.start(wish, system, narrator.say)
-            cleanup.callback(cluster.close)
-            Story(plan, rundir, run_id, narrator, stop, cluster, system, ending).tell(cleanup)
+            with stop.at_once():
+                cluster = backend.start(wish, system, narrator.say)
+                cleanup.callback(cluster.close)
+            story = Story(plan, rundir, run_id, narrator, stop, cluster, system, ending)
+            cleanup.callback(story.close)
+            story.tell()
     except HealFailed as error:
         ending.heal_failed = f"{error}; `chaoskit clean` removes it"
     except ChaoskitError as error:
-        ending.infra_failed = ending.infra_failed or str(error)
+        ending.infra_failed = str(error)
+    except KeyboardInterrupt:
+        narrator.say("stopped before anything was done to the cluster")
     finally:
         narrator.end()
     ending.interruption = stop.interruption
@@ -111,13 +116,13 @@ class Story:
         self._active: dict[str, Injection] = {}
         self._shown_ns = 0
 
-    def tell(self, cleanup: ExitStack) -> None:
+    def tell(self) -> None:
         """From the first operation to the last; leaves the cluster healed."""
-        cleanup.callback(self._close)
         phases = self.plan.phases()
         self.narrator.begin(self.plan.title, [(phase.name, phase.seconds) for phase in phases])
-        self.load.start()
-        self.load.wait_ready(_LOAD_READY_S)
+        with self.stop.at_once():
+            self.load.start()
+            self.load.wait_ready(_LOAD_READY_S)
         self._mark("load_ready")
         self.load.go()
         try:
@@ -174,20 +179,20 @@ class Story:
         for thread in threads:
             thread.start()
         self._pump_until(lambda: not any(thread.is_alive() for thread in threads))
-        for injection in injections:
+        begun = [injection for injection in injections if injection.heal_began_ns]  # a stop may have come before
+        for injection in begun:
             self.shard.add(injection.span())
+        if begun:
+            self._record_fault_phase(step.name, begun)
+
+    def _record_fault_phase(self, name: str, injections: list[Injection]) -> None:
+        """From the first proof to the last proven heal; a fault without proof has a phase that is not judged."""
         proven = all(injection.verified_ns for injection in injections)
-        begins = [injection.verified_ns or injection.injected_ns for injection in injections]
-        ends = [injection.healed_ns or injection.heal_began_ns for injection in injections]
-        self.shard.add(
-            Phase(
-                f"fault:{step.name}",
-                "fault",
-                min(filter(None, begins), default=0) or min(ends),
-                max(ends),
-                judged=proven,
-            )
+        begins = min(
+            injection.verified_ns or injection.injected_ns or injection.heal_began_ns for injection in injections
         )
+        ends = max(injection.healed_ns or injection.heal_began_ns for injection in injections)
+        self.shard.add(Phase(f"fault:{name}", "fault", begins, ends, judged=proven))
 
     def _inject_after(self, seconds: float, injection: Injection) -> None:
         if self.stop.wait(seconds):
@@ -245,7 +250,8 @@ class Story:
             return False
         return not sample.in_flight and (not sample.watches_open or sample.watch_reached >= revision)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the worker and the observer; what they saw is on disk."""
         self.load.kill()
         self.observer.close()
         self.shard.close()

@@ -25,6 +25,7 @@ class Stop:
     def __init__(self) -> None:
         self._event = threading.Event()
         self.interruption: Interruption = ""
+        self._nothing_to_heal = False
         self.failure = ""  # why the test bed cannot go on
 
     @property
@@ -50,10 +51,22 @@ class Stop:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While inside, a signal raises KeyboardInterrupt: there is nothing to heal yet, and a build takes minutes."""
+        self._nothing_to_heal = True
+        try:
+            yield
+        finally:
+            self._nothing_to_heal = False
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  the signature is signal's
         if self.interruption:
             os.write(sys.stderr.fileno(), b"\nstopped hard; `chaoskit clean` removes what is left\n")
             os._exit(128 + number)
         self.interruption = _SIGNALS[signal.Signals(number)]
+        if self._nothing_to_heal:
+            self._event.set()
+            raise KeyboardInterrupt
         os.write(sys.stderr.fileno(), b"\nstopping: healing, draining, reporting; once more to stop hard\n")
         self._event.set()

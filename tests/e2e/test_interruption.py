@@ -106,3 +106,14 @@ def test_a_run_killed_at_any_moment_is_healed_by_clean(tmp_path: Path) -> None:
         foreign.wait()
     after = run_json("cut.yaml", "--set", "method[1].for=1s", cwd=tmp_path)
     assert after.results["faults"][0]["healed_at"], after.err
+
+
+def test_a_signal_before_the_cluster_is_up_ends_at_once(tmp_path: Path) -> None:
+    process = start_run(tmp_path)
+    deadline = time.monotonic() + 20
+    while not list(tmp_path.glob("reports/cut/2*/logs/*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err

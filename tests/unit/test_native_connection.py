@@ -337,6 +337,14 @@ def test_a_refused_stream_was_not_touched_and_a_reset_one_may_have_been(greeted:
     assert reset.get()[::2] == ("INTERNAL", False)
 
 
+def test_a_server_that_gives_up_at_our_deadline_is_told_from_one_that_cancels(greeted: Pair) -> None:
+    connection, server = greeted
+    due, early = ask(connection, timeout_s=0.04), ask(connection, timeout_s=5)
+    first, second = server.request()[0], server.request()[0]
+    server.send(frames.reset(first, Code.CANCEL), frames.reset(second, Code.CANCEL))
+    assert (due.get().status, early.get().status) == ("DEADLINE_EXCEEDED", "CANCELLED")
+
+
 def test_goaway_lets_old_calls_end_and_gives_back_the_ones_it_did_not_look_at(greeted: Pair) -> None:
     connection, server = greeted
     old, new = ask(connection), ask(connection)

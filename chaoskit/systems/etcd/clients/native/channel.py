@@ -57,7 +57,7 @@ class Channel:
             gevent.spawn(self._dial, self._dialing)
         found: Connection | End | None = self._dialing.wait(timeout=max(timeout_s, 0))
         if found is None:
-            return self._unreachable(f"no connection within {timeout_s:g} s")
+            return self._unreachable("it takes too long")
         if isinstance(found, Connection) and not found.open:
             return self._unreachable("the connection was lost at once")
         return found
@@ -70,7 +70,7 @@ class Channel:
     def _dial(self, told: AsyncResult[Connection | End]) -> None:
         found: Connection | End
         try:
-            with gevent.Timeout(DIAL_S, TimeoutError(f"no HTTP/2 connection within {DIAL_S:g} s")):
+            with gevent.Timeout(DIAL_S, TimeoutError(f"no HTTP/2 within {DIAL_S:g} s")):
                 found = self._connected()
             self._pause_s = 0.0
         except OSError as error:
@@ -123,6 +123,6 @@ class Channel:
         self._failure = why
         return self._unreachable(why)
 
-    def _unreachable(self, why: str) -> End:
-        named = why if self._endpoint in why else f"{self._endpoint}: {why}"
-        return End("UNAVAILABLE", named, untouched=True)
+    @staticmethod
+    def _unreachable(why: str) -> End:
+        return End("UNAVAILABLE", f"not connected, nothing was sent: {why}", untouched=True)

@@ -59,6 +59,15 @@ _ALARM_GAP_S = 0.01  # between two looks at all deadlines, so that mass expiry c
 _READ, _WRITE = 1, 2
 _NEVER = float("inf")
 
+_TOO_LATE = End("DEADLINE_EXCEEDED", "no answer in time")  # no address: errors are counted by their text
+_SAME_MOMENT_S = 0.05
+_OF_RESETS: dict[int, str] = {
+    Code.REFUSED_STREAM: "UNAVAILABLE",
+    Code.CANCEL: "CANCELLED",
+    Code.ENHANCE_YOUR_CALM: "RESOURCE_EXHAUSTED",
+}
+"""The statuses of calls that the server reset (gRPC over HTTP/2, "Errors"); others are INTERNAL."""
+
 _OPENING = (
     frames.PREFACE
     + frames.settings(
@@ -210,8 +219,8 @@ class Connection:
                 waiter.get()
             if waiter in self._gate:
                 self._gate.remove(waiter)
-                return End("DEADLINE_EXCEEDED", f"{self._name} takes no more calls; nothing was sent", untouched=True)
-        return None if self.open else End("UNAVAILABLE", self._dead or f"{self._name} is going away", untouched=True)
+                return End("DEADLINE_EXCEEDED", "the server takes no more calls; nothing was sent", untouched=True)
+        return None if self.open else End("UNAVAILABLE", self._dead or "the server is going away", untouched=True)
 
     def _open_gate(self) -> None:
         """Let as many in as there is room for; only from the hub."""
@@ -432,11 +441,14 @@ class Connection:
             self._end_here(number, End("INTERNAL", "a window update of nothing"), Code.PROTOCOL_ERROR)
 
     def _on_reset(self, number: int, code: int) -> None:
-        """REFUSED_STREAM promises that nothing was done (RFC 9113, 8.7)."""
+        """REFUSED_STREAM promises that nothing was done (RFC 9113, 8.7). A server that was told our deadline cancels
+        the stream when it is over, a moment before or after we do."""
+        stream = self._streams.get(number)
+        if stream and code == Code.CANCEL and stream.deadline - monotonic() < _SAME_MOMENT_S:
+            self._end_here(number, _TOO_LATE, None)
+            return
+        status = _OF_RESETS.get(code, "INTERNAL")
         refused = code == Code.REFUSED_STREAM
-        status = "UNAVAILABLE" if refused else "CANCELLED" if code == Code.CANCEL else "INTERNAL"
-        if code == Code.ENHANCE_YOUR_CALM:
-            status = "RESOURCE_EXHAUSTED"
         self._end_here(number, End(status, f"the server reset the stream: {frames.code_name(code)}", refused), None)
 
     def _on_goaway(self, payload: bytes) -> None:
@@ -509,7 +521,7 @@ class Connection:
         if self._dead:
             return
         self._flush_last_words()
-        self._dead = f"{self._name}: {why}"
+        self._dead = why
         self.open = False
         for watcher in (self._readable, self._writable, self._patrol, self._alarm):
             watcher.stop()
@@ -554,7 +566,7 @@ class Connection:
         """End what is too late, and sleep until the next could be: with equal timeouts that is once in a timeout."""
         now = monotonic()
         for number in [number for number, stream in self._streams.items() if stream.deadline <= now]:
-            self._end_here(number, End("DEADLINE_EXCEEDED", f"no answer from {self._name} in time"), Code.CANCEL)
+            self._end_here(number, _TOO_LATE, Code.CANCEL)
         self._alarm_at = _NEVER
         if self._streams:
             next_at = min(stream.deadline for stream in self._streams.values())
