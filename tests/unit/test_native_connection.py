@@ -360,6 +360,29 @@ def test_goaway_lets_old_calls_end_and_gives_back_the_ones_it_did_not_look_at(gr
         server.next(-1)
 
 
+def test_a_connection_that_is_going_away_is_closed_when_its_last_caller_gives_up(greeted: Pair) -> None:
+    connection, server = greeted
+    call = ask(connection, timeout_s=60)
+    server.request()
+    server.send(frames.frame(frames.GOAWAY, 0, 0, frames.LAST_STREAM.to_bytes(4) + bytes(4)))
+    while connection.open:
+        gevent.sleep(0)
+    call.kill()
+    with pytest.raises(AssertionError, match="closed the connection"):
+        server.next(-1)
+
+
+def test_a_caller_that_gives_up_makes_room_for_the_next() -> None:
+    connection, server = pair()
+    server.greet(MAX_CONCURRENT_STREAMS=1)
+    connection.ready.get()
+    first, second = ask(connection, timeout_s=60), ask(connection, timeout_s=60)
+    server.request()
+    first.kill()
+    server.answer(server.request()[0])
+    assert second.get() == b"answer"
+
+
 def test_a_lost_connection_leaves_calls_unknown(greeted: Pair) -> None:
     connection, server = greeted
     call = ask(connection)

@@ -98,9 +98,9 @@ class NativeClient:
 
     def _stream(self, connection: Connection) -> WatchStream:
         """One with room, or a new one."""
-        self._streams = [stream for stream in self._streams if stream.open]
+        self._streams = [stream for stream in self._streams if not stream.over]
         for stream in self._streams:
-            if stream.size < self._settings.watches_per_stream:
+            if stream.open and stream.size < self._settings.watches_per_stream:
                 return stream
         self._streams.append(WatchStream(connection, self._watch.endless))
         return self._streams[-1]

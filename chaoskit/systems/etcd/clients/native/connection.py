@@ -197,6 +197,8 @@ class Connection:
         if self._streams.pop(number, None):
             self._forget(number)
             self._write(frames.reset(number, code))
+            if self._gate or self._draining:
+                self._after_end()
 
     def give_back(self, number: int, size: int) -> None:
         """Bytes of a stream were used up: the server may send as many more."""

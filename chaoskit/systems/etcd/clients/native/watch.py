@@ -82,6 +82,11 @@ class WatchStream:
         gevent.spawn(self._live)
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended; one that is not open may still deliver."""
+        return self._end is not None
+
+    @property
     def open(self) -> bool:
         """Whether new watches are welcome."""
         return self._end is None and self._connection.open
