@@ -10,7 +10,7 @@ setup: $(STAMP)  ## a virtual environment in .venv/ with everything locked, so t
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chaoskit needs Python 3.11 or newer; call make PYTHON=python3.12")'
-	@$(PYTHON) -m venv --clear .venv || { echo 'no venv module: on Debian, apt-get install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo 'no venv module: on Debian, apt-get install python3-venv' >&2; exit 1; }
 	@echo 'installing the locked requirements into .venv …'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -41,6 +41,6 @@ clean:  ## heals what a crash left, then removes what was built here
 	-test -x $(BIN)/chaoskit && $(BIN)/chaoskit clean
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-lock: setup  ## writes requirements.lock anew from pyproject.toml
+lock:  ## writes requirements.lock anew from pyproject.toml
 	$(BIN)/python -m piptools compile --quiet --strip-extras --extra dev --generate-hashes --allow-unsafe \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
