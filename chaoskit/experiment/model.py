@@ -122,7 +122,7 @@ class _Load(Spec):
 
     workers: int = Field(1, ge=1, strict=True)
     """Processes that make load; only 1 for now."""
-    client: _entry_of("client", CLIENTS) = "etcd3"  # type: ignore[valid-type]
+    client: _entry_of("client", CLIENTS) = "native"  # type: ignore[valid-type]
     """The library that carries the calls."""
     keys: int = Field(1000, ge=1, le=1_000_000, strict=True)
     """How many keys put, read and watch share."""

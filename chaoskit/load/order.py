@@ -41,7 +41,7 @@ class LoadOrder(msgspec.Struct, frozen=True, kw_only=True):
     failover: bool = True  # the next call after a failed or unknown one goes to the next member
     arrivals: Arrivals = "uniform"
     system: str = "etcd"
-    client: str = "etcd3"
+    client: str = "native"
 
     def write(self, path: Path) -> None:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2))

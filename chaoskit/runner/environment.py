@@ -11,7 +11,7 @@ from pathlib import Path
 import chaoskit
 
 _FSYNCS = 60
-_LIBRARIES = ("locust", "etcd3", "grpcio", "gevent", "protobuf")
+_LIBRARIES = ("locust", "gevent", "etcd3", "grpcio", "hpack", "protobuf")
 
 
 def describe(data_disk: Path) -> dict[str, str]:

@@ -18,6 +18,15 @@ def test_baseline_passes_on_a_healthy_cluster(tmp_path: Path) -> None:
     assert run.results["watch"]["delivered"] == run.results["watch"]["expected"] > 0
 
 
+def test_the_etcd3_package_carries_the_same_experiment(tmp_path: Path) -> None:
+    """With a third of the load: it costs nine times the CPU, and a saturated generator would be inconclusive."""
+    slower = ("--set", "load.put.rate=100/s", "--set", "load.read.rate=60/s")
+    run = run_json("baseline", "--set", "load.client=etcd3", *slower, cwd=tmp_path)
+    assert run.results["watch"]["silent_loss"] == run.results["watch"]["client_loss"] == 0
+    assert run.results["watch"]["delivered"] == run.results["watch"]["expected"] > 0
+    assert run.results["totals"]["put"]["failed"] == run.results["totals"]["put"]["unknown"] == 0
+
+
 def test_partition_shows_an_outage_a_recovery_and_no_lost_event(tmp_path: Path) -> None:
     run = run_json("partition", cwd=tmp_path)
     results = run.results
