@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.chaoskit_process import broken, phase, run_json
+from tests.e2e.chaoskit_process import Finished, broken, phase, run_json
 
 pytestmark = pytest.mark.e2e
 
 
+def run_packaged(name: str, *arguments: str, cwd: Path) -> Finished:
+    """With a steady state that a slow disk of a shared machine meets, too: its latency is not what is tested here."""
+    return run_json(name, "--set", "steady-state[0]=put.p99 < 1s", *arguments, cwd=cwd)
+
+
 def test_baseline_passes_on_a_healthy_cluster(tmp_path: Path) -> None:
-    run = run_json("baseline", cwd=tmp_path)
+    run = run_packaged("baseline", cwd=tmp_path)
     assert (run.code, broken(run.results)) == (0, []), run.err
     assert run.results["watch"]["silent_loss"] == run.results["watch"]["client_loss"] == 0
     assert run.results["watch"]["delivered"] == run.results["watch"]["expected"] > 0
@@ -21,14 +26,14 @@ def test_baseline_passes_on_a_healthy_cluster(tmp_path: Path) -> None:
 def test_the_etcd3_package_carries_the_same_experiment(tmp_path: Path) -> None:
     """With a third of the load: it costs nine times the CPU, and a saturated generator would be inconclusive."""
     slower = ("--set", "load.put.rate=100/s", "--set", "load.read.rate=60/s")
-    run = run_json("baseline", "--set", "load.client=etcd3", *slower, cwd=tmp_path)
+    run = run_packaged("baseline", "--set", "load.client=etcd3", *slower, cwd=tmp_path)
     assert run.results["watch"]["silent_loss"] == run.results["watch"]["client_loss"] == 0
     assert run.results["watch"]["delivered"] == run.results["watch"]["expected"] > 0
     assert run.results["totals"]["put"]["failed"] == run.results["totals"]["put"]["unknown"] == 0
 
 
 def test_partition_shows_an_outage_a_recovery_and_no_lost_event(tmp_path: Path) -> None:
-    run = run_json("partition", cwd=tmp_path)
+    run = run_packaged("partition", cwd=tmp_path)
     results = run.results
     assert (run.code, broken(results)) == (0, []), run.err
     partition, kill = results["faults"]
@@ -44,7 +49,7 @@ def test_partition_shows_an_outage_a_recovery_and_no_lost_event(tmp_path: Path) 
 
 
 def test_leader_kill_elects_another_leader_and_recovers(tmp_path: Path) -> None:
-    run = run_json("leader-kill", cwd=tmp_path)
+    run = run_packaged("leader-kill", cwd=tmp_path)
     assert (run.code, broken(run.results)) == (0, []), run.err
     assert run.results["leader_changes"] >= 1
     (killed,) = run.results["faults"][0]["targets"]
@@ -52,7 +57,7 @@ def test_leader_kill_elects_another_leader_and_recovers(tmp_path: Path) -> None:
 
 
 def test_naive_watchers_lose_events_in_the_gap_and_it_is_told_apart_from_the_server(tmp_path: Path) -> None:
-    run = run_json("watch-reconnect", cwd=tmp_path)
+    run = run_packaged("watch-reconnect", cwd=tmp_path)
     watch = run.results["watch"]
     assert run.code == 0, run.err
     assert watch["client_loss"] > 0
@@ -61,31 +66,31 @@ def test_naive_watchers_lose_events_in_the_gap_and_it_is_told_apart_from_the_ser
 
 
 def test_resuming_watchers_lose_nothing_in_the_same_gap(tmp_path: Path) -> None:
-    run = run_json("watch-reconnect", "--var", "RECONNECT=resume", cwd=tmp_path)
+    run = run_packaged("watch-reconnect", "--var", "RECONNECT=resume", cwd=tmp_path)
     watch = run.results["watch"]
     assert watch["client_loss"] == watch["silent_loss"] == watch["declared_loss"] == 0
     assert sum(watch["reconnects"].values()) > 0
 
 
 def test_a_slow_follower_does_not_slow_the_majority(tmp_path: Path) -> None:
-    run = run_json("slow-follower", cwd=tmp_path)
+    run = run_packaged("slow-follower", cwd=tmp_path)
     assert (run.code, broken(run.results)) == (0, []), run.err
     assert run.results["leader_changes"] == 0
 
 
 def test_a_paused_leader_is_judged_by_its_leases_alone(tmp_path: Path) -> None:
     """The resumed old leader revokes fresh leases in about half of the attempts: counted and explained, or absent."""
-    run = run_json("pause-leader", cwd=tmp_path)
+    run = run_packaged("pause-leader", cwd=tmp_path)
     results = run.results
     early = results["lease"]["early_expiry"]
     assert run.code == (1 if early else 0), broken(results)
     assert len(results["lease"]["early"]) == min(early, 20)
-    assert all("resumed" in sentence for sentence in results["lease"]["early"])
+    assert all("pause" in sentence and "had been undone" in sentence for sentence in results["lease"]["early"])
     assert all("early" in sentence.lower() for sentence in broken(results))
 
 
 def test_a_lease_storm_expires_all_its_leases_and_shows_its_cost(tmp_path: Path) -> None:
-    run = run_json("lease-storm", cwd=tmp_path)
+    run = run_packaged("lease-storm", cwd=tmp_path)
     results = run.results
     assert (run.code, broken(results)) == (0, []), run.err
     bursts = [phase for phase in results["phases"] if phase["kind"] == "burst"]
