@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ FREEZE = """
 title: Whole cluster frozen
 cluster: {version: "3.6.14"}
 load:
+  timeout: 5s
   put: {rate: 200/s, clients: 64}
   watch: {watchers: 6, reconnect: resume}
 warmup: 1s
@@ -53,11 +55,14 @@ slo:
 def test_a_freeze_of_two_seconds_shows_in_p99_and_in_the_write_gap(tmp_path: Path) -> None:
     (tmp_path / "freeze.yaml").write_text(FREEZE)
     results = run_json("freeze.yaml", cwd=tmp_path).results
-    held = results["faults"][0]["heal_began_at"] - results["faults"][0]["injected_at"]
-    assert 2.0 <= held < 2.4, "the freeze itself was not 2 s"
-    assert results["write_gap_s"] == pytest.approx(held, rel=0.10)
-    assert results["totals"]["put"]["response_ms"]["p99"] == pytest.approx(held * 0.91 * 1e3, rel=0.10)
-    # 200 puts/s for 20 s: the slowest 1 % are the 40 that were due in the first 0.2 s of the freeze
+    (fault,) = results["faults"]
+    frozen_s = fault["heal_began_at"] - fault["injected_at"]  # `for` counts from the proof, half a second later
+    assert 2.0 <= frozen_s < 3.0
+    slowest_percent_s = 0.01 * sum(phase["seconds"] for phase in results["phases"] if phase["judged"])
+    assert results["write_gap_s"] == pytest.approx(frozen_s, rel=0.10)
+    assert results["totals"]["put"]["response_ms"]["p99"] == pytest.approx(
+        (frozen_s - slowest_percent_s) * 1e3, rel=0.10
+    )
 
 
 @pytest.mark.parametrize("version", ["3.5.33", "3.6.14", "3.7.1"])
@@ -86,8 +91,6 @@ def test_judging_again_gives_the_same_result(tmp_path: Path) -> None:
 
 
 def test_two_runs_on_one_host_do_not_meet(tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  only this test runs two at once
-
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     with ThreadPoolExecutor(2) as pool:
@@ -98,5 +101,4 @@ def test_two_runs_on_one_host_do_not_meet(tmp_path: Path) -> None:
         )
     for run in runs:
         assert run.results["watch"]["silent_loss"] == 0
-        assert len(run.results["faults"]) == 1
-        assert run.results["faults"][0]["healed_at"]
+        assert all(fault["healed_at"] for fault in run.results["faults"])
