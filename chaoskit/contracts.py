@@ -22,6 +22,9 @@ from chaoskit.verdict import Finding
 Capability = Literal["cut", "toxic", "signal", "restart"]
 """What a backend can do to its cluster: cut links, shape links, send signals to members, start members again."""
 
+ImageSource = Literal["auto", "pull", "build"]
+"""Where images come from: the project's own from a registry, built from local binaries, or what is quickest."""
+
 Say = Callable[[str], None]
 """Where a part tells people what takes long; one line without an end."""
 
@@ -175,7 +178,10 @@ class Cluster(Protocol):
         """Send one request with `padding` extra bytes through the link's path."""
 
     def trouble(self) -> list[str]:
-        """What went wrong in the test bed itself since the last call: a proxy restarted, a member that died by itself."""
+        """What went wrong in the test bed itself since the last call: a proxy restarted, a member that died by itself.
+
+        Raises BedLost when there is no test bed any more.
+        """
 
     def close(self) -> None:
         """Heal, stop everything, remove everything that is not a result. Idempotent."""
@@ -191,6 +197,9 @@ class ClusterWish:
     flags: Mapping[str, str]
     run_dir: Path  # logs/ below it stay; data/ and the like are removed
     binaries: Mapping[str, Path]  # explicit paths by server name, may be empty
+    images: ImageSource = "auto"  # of containers
+    image: str = ""  # of members, instead of what `images` finds
+    lifetime_s: float = 25 * 3600.0  # afterwards others may take what is left of it for abandoned
 
 
 class Backend(Protocol):
@@ -201,6 +210,9 @@ class Backend(Protocol):
 
     def missing(self) -> list[str]:
         """What this machine lacks to use the backend, each with how to get it; empty when it is ready."""
+
+    def about(self) -> str:
+        """One line on what it runs on, for people and the report. Only when nothing is missing."""
 
     def start(self, wish: ClusterWish, system: System, say: Say) -> Cluster:
         """Build the cluster and wait until every member answers its status RPC with a leader.

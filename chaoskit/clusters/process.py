@@ -43,6 +43,9 @@ class ProcessBackend:
         problem = namespace_problem()
         return [problem] if problem else []
 
+    def about(self) -> str:
+        return "processes of this machine"
+
     def start(self, wish: ClusterWish, system: System, say: Say) -> ProcessCluster:
         missing = self.missing()
         if missing:
