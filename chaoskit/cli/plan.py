@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chaoskit.cli.options import Backend, Json, Overrides, Seed, Variables, read_plan
+from chaoskit.cli.options import Backend, Json, Overrides, Seed, Variables, read_plan, with_backend
 from chaoskit.experiment.plan import Burst, FaultStep, Plan, TimedFault, Wait
 from chaoskit.faults.targets import TARGETS
 from chaoskit.spec import Spec
@@ -29,7 +30,9 @@ def plan(
     json_: Json = False,
 ) -> None:
     """Print the exact schedule of a run without starting anything."""
-    planned = read_plan(experiment, seed=seed, variables=var, overrides=set_, backend=backend)
+    planned, chosen = with_backend(read_plan(experiment, seed=seed, variables=var, overrides=set_, backend=backend))
+    if chosen:
+        print(chosen, file=sys.stderr)
     if json_:
         print(planned.model_dump_json(indent=2))
     else:

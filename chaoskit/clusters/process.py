@@ -44,7 +44,7 @@ class ProcessBackend:
         return [problem] if problem else []
 
     def about(self) -> str:
-        return "processes of this machine"
+        return "members are processes of this machine"
 
     def start(self, wish: ClusterWish, system: System, say: Say) -> ProcessCluster:
         missing = self.missing()

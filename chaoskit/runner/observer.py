@@ -11,6 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from chaoskit.contracts import Audit, Cluster, System
+from chaoskit.errors import BedLost
 from chaoskit.history import Mark, MemberSample, ShardWriter, WriteProbe
 from chaoskit.topology import majority
 
@@ -25,11 +26,12 @@ _STOP_DEADLINE_S = 5.0
 class Observer:
     """One thread that samples; for each member an audit watcher and a thread that tries to write.
 
-    `leader` is the newest that a majority names.
+    `leader` is the newest that a majority names. `bed_lost` says why there is nothing to look at any more.
     """
 
     def __init__(self, cluster: Cluster, system: System, prefix: str, shard: ShardWriter) -> None:
         self.leader = ""
+        self.bed_lost = ""
         self._cluster = cluster
         self._system = system
         self._shard = shard
@@ -73,6 +75,13 @@ class Observer:
         self.flush()
 
     def _loop(self) -> None:
+        try:
+            self._look()
+        except BedLost as error:
+            self.bed_lost = str(error)
+            self._shard.add(Mark("infra_fault", time.monotonic_ns(), self.bed_lost))
+
+    def _look(self) -> None:
         next_flush = time.monotonic() + _FLUSH_EVERY_S
         while not self._done.wait(_EVERY_S):
             self._note_leader(list(self._pool.map(self._sample, self._cluster.members)))
