@@ -73,7 +73,7 @@ class DockerHands:
             *client.networks.list(filters=filters),
             *client.volumes.list(filters=filters),
         ]
-        return [str(thing.name) for thing in things]
+        return [f"{type(thing).__name__.lower()} {thing.name}" for thing in things]
 
 
 HANDS = {"process": LocalHands, "docker": DockerHands}
