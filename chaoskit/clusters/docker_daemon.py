@@ -43,12 +43,11 @@ def endpoint() -> Endpoint:
     if host := os.environ.get("DOCKER_HOST"):
         return Endpoint(host, "DOCKER_HOST")
     try:
-        context = ContextAPI.get_current_context()
-    except (DockerException, OSError, ValueError) as error:
+        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
+    except Exception as error:  # a damaged file is told by a plain one
         raise InfrastructureError(f"the Docker context cannot be read: {error}") from error
     if context is None:
         raise InfrastructureError("the Docker context that is in use does not exist; `docker context ls` shows them")
-    # the library calls the default Windows-style; without a scheme it is the usual socket
     return Endpoint(str(context.Host or "unix:///var/run/docker.sock"), f"context {context.name}")
 
 

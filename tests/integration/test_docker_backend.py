@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -32,6 +33,8 @@ pytestmark = [pytest.mark.integration, needs_docker]
 VERSION = "3.6.14"
 IMAGE = f"chaoskit/etcd:{VERSION}"
 FOREIGN = "chaoskit-test-foreign"
+KILLS = int(os.environ.get("CHAOSKIT_TEST_KILLS", "5"))
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -219,3 +222,23 @@ def test_a_member_s_log_is_kept_when_its_container_is_gone(
     assert hands.left(run_id) == []
     assert "ready to serve client requests" in (tmp_path / "run" / "logs" / "n1.log").read_text()
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"journal.jsonl", "logs"}
+
+
+def test_after_a_kill_at_any_moment_a_sweep_leaves_nothing(
+    tmp_path: Path, hands: DockerHands, run_id: str, state: Path
+) -> None:
+    """CHAOSKIT_TEST_KILLS=30 for the long form."""
+    rng = Random(5)
+    for number in range(KILLS):
+        run = f"{run_id}-{number}"
+        command = [sys.executable, "-m", "tests.integration.controller", "docker", run, str(tmp_path / run), "3"]
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        time.sleep(rng.uniform(0.4, 6))
+        process.kill()
+        process.communicate(timeout=10)
+        print(len(BACKENDS["docker"]().sweep(print)), "things swept")
+        assert hands.left(run) == []
+        assert list(state.rglob("*.json")) == []
+    time.sleep(1)  # what the daemon had still been asked for
+    assert [thing for thing in hands.left() if run_id in thing] == []
