@@ -12,9 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from chaoskit.cli.options import Backend, Json, Overrides, Seed, Variables, read_plan, with_backend
+from chaoskit.clusters.compose import render
 from chaoskit.experiment.plan import Burst, FaultStep, Plan, TimedFault, Wait
 from chaoskit.faults.targets import TARGETS
 from chaoskit.spec import Spec
+from chaoskit.systems import SYSTEMS
+from chaoskit.topology import member_names
 from chaoskit.units import show_duration
 
 _FIXED = ("followers", "all")  # words that leave nothing to choose but who leads
@@ -28,8 +31,14 @@ def plan(
     set_: Overrides = None,
     backend: Backend = None,
     json_: Json = False,
+    compose: Annotated[
+        bool, typer.Option("--compose", help="The same cluster as a Compose file on stdout, to start by hand.")
+    ] = False,
 ) -> None:
     """Print the exact schedule of a run without starting anything."""
+    if compose:
+        print(_compose(read_plan(experiment, seed=seed, variables=var, overrides=set_, backend=backend)), end="")
+        return
     planned, chosen = with_backend(read_plan(experiment, seed=seed, variables=var, overrides=set_, backend=backend))
     if chosen:
         print(chosen, file=sys.stderr)
@@ -37,6 +46,15 @@ def plan(
         print(planned.model_dump_json(indent=2))
     else:
         show(planned, Console(highlight=False, soft_wrap=True))
+
+
+def _compose(planned: Plan) -> str:
+    cluster = planned.cluster
+    system = SYSTEMS[cluster.system](cluster.version)
+    try:
+        return render(system, cluster.version, member_names(cluster.members), cluster.flags, cluster.image)
+    finally:
+        system.close()
 
 
 def show(planned: Plan, console: Console) -> None:

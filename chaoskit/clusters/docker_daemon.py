@@ -18,7 +18,7 @@ from docker.client import DockerClient
 from docker.context import ContextAPI
 from docker.errors import APIError, DockerException
 
-from chaoskit.errors import BedLost, InfrastructureError
+from chaoskit.errors import BedLost, ChaoskitError, InfrastructureError
 
 CALL_DEADLINE_S = 30.0  # a start on a busy machine takes 2 s; a daemon that is silent for so long is none
 _ASK_DEADLINE_S = 3.0
@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
     cause: BaseException = error
     for _ in range(10):
         inner = cause.__cause__ or cause.__context__
-        if inner is None:
+        if inner is None or isinstance(inner, ChaoskitError):  # what we were doing when this came on top
             break
         cause = inner
     return str(cause) or type(cause).__name__

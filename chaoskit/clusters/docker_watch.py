@@ -50,6 +50,6 @@ class DaemonWatch:
             why = str(error) or type(error).__name__
         if not self._closing:
             self.lost = (
-                f"the Docker daemon at {self._daemon.url} was lost during the run: {why}; "
-                f"`chaoskit clean` removes what is left when it is back"
+                f"the Docker daemon at {self._daemon.url} was lost during the run: {why}; when it is "
+                f"back, `chaoskit clean` removes what is left"
             )

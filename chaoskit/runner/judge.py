@@ -135,6 +135,8 @@ def _deviated(finding: Finding) -> bool:
 
 
 def _summary(findings: Sequence[Finding], identity: RunIdentity) -> str:
+    if identity.bed_lost:  # whatever else was seen is a consequence
+        return identity.infra_failed
     verdict = Verdict.worst(finding.verdict for finding in findings)
     telling = [finding for finding in findings if finding.verdict is verdict]
     if verdict is Verdict.PASS:

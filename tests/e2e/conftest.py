@@ -7,13 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.chaoskit_process import nothing_left, processes_of_runs, scratch_left
+from tests.backends import EACH_BACKEND, containers_left
+from tests.e2e.chaoskit_process import BACKEND_OF_TEST, nothing_left, processes_of_runs, scratch_left
+
+
+@pytest.fixture(params=EACH_BACKEND)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every run of the test is on it."""
+    monkeypatch.setenv(BACKEND_OF_TEST, request.param)
+    return str(request.param)
 
 
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind(tmp_path: Path) -> Iterator[None]:
-    before = processes_of_runs()
+    before, things = processes_of_runs(), set(containers_left())
     yield
     left = {pid: line for pid, line in nothing_left().items() if pid not in before}
     assert left == {}, "processes left behind"
+    assert set(containers_left()) <= things, "containers, networks or volumes left behind"
     assert scratch_left(tmp_path / "reports") == [], "data left behind"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.chaoskit_process import broken, phase, run_json
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("backend")]
 
 
 def test_baseline_passes_on_a_healthy_cluster(tmp_path: Path) -> None:

@@ -11,15 +11,16 @@ from random import Random
 
 import pytest
 
-from tests.e2e.chaoskit_process import chaoskit, nothing_left, phase, run_json, scratch_left, start
+from tests.backends import containers_left
+from tests.e2e.chaoskit_process import chaoskit, nothing_left, on_backend, phase, run_json, scratch_left, start
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("backend")]
 
 KILLS = int(os.environ.get("CHAOSKIT_TEST_KILLS", "6"))
 
 
 def start_run(tmp_path: Path) -> subprocess.Popen[str]:
-    return start("run", "partition", "--json", "--out", str(tmp_path / "reports"), cwd=tmp_path)
+    return start("run", "partition", *on_backend(), "--json", "--out", str(tmp_path / "reports"), cwd=tmp_path)
 
 
 def wait_for_line(process: subprocess.Popen[str], text: str, deadline_s: float = 60) -> str:
@@ -69,6 +70,7 @@ def test_the_second_signal_stops_hard_and_names_the_command_that_cleans(tmp_path
 
 def test_a_run_killed_at_any_moment_is_healed_by_clean(tmp_path: Path) -> None:
     """Foreign processes stay; the next run works. CHAOSKIT_TEST_KILLS=50 for the long form."""
+    others = set(containers_left())
     foreign = subprocess.Popen(["sleep", "600"], env={**os.environ, "CHAOSKIT_RUN": "foreign"})
     try:
         rng = Random(7)
@@ -81,6 +83,7 @@ def test_a_run_killed_at_any_moment_is_healed_by_clean(tmp_path: Path) -> None:
             assert cleaned.code == 0, cleaned.err
             left = {pid: line for pid, line in nothing_left().items() if pid != foreign.pid}
             assert left == {}
+            assert set(containers_left()) <= others
             assert scratch_left(tmp_path / "reports") == []
             assert list((tmp_path / "state").glob("runs/*.json")) == []
         assert foreign.poll() is None, "a foreign process was ended"
