@@ -45,6 +45,21 @@ class MemberStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerMetrics:
+    """A server's own counters since it was started; its pending proposals and the size of its database are as of now."""
+
+    fsyncs: int  # of the write-ahead log
+    fsync_s: float  # spent in them
+    commits: int  # of the database
+    commit_s: float
+    leader_changes: int
+    proposals_pending: int
+    db_bytes: int
+    received_bytes: int  # from clients and peers
+    sent_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemberAddresses:
     """Where one member listens and how it is told to reach the others. All are URLs without a path."""
 
@@ -81,6 +96,9 @@ class System(Protocol):
 
     def audit(self, member: str, endpoint: str, prefix: str, record: Callable[[LogEvent | LogGap], None]) -> Audit:
         """Watch everything below `prefix` at one member from the first revision on, reconnecting for ever."""
+
+    def metrics(self, endpoint: str, timeout_s: float) -> ServerMetrics | None:
+        """What the server counts of itself; None when no answer came in time."""
 
     def close(self) -> None:
         """Close every connection that this controller-side object opened."""
@@ -151,6 +169,16 @@ class MemberProcess:
     starts: int  # how often it was started
 
 
+@dataclass(frozen=True, slots=True)
+class MemberResources:
+    """What a member has used since it was started; memory is what it uses now. Without the page cache."""
+
+    cpu_s: float
+    memory_bytes: int
+    read_bytes: int | None  # from its disks; None where the machine does not say
+    written_bytes: int | None
+
+
 class Cluster(Protocol):
     """A running cluster. The backend is dumb: it inflicts and releases harm, and answers questions."""
 
@@ -173,6 +201,9 @@ class Cluster(Protocol):
         """Release every holder, then read back that nothing is left. Raises HealFailed."""
 
     def process(self, member: str) -> MemberProcess: ...
+
+    def resources(self, member: str) -> MemberResources | None:
+        """None when it does not run, or its backend cannot say. Does not block."""
 
     def probe(self, link: Link, timeout_s: float, padding: int = 0) -> LinkProbe:
         """Send one request with `padding` extra bytes through the link's path."""

@@ -44,7 +44,7 @@ from chaoskit.clusters.member import Member
 from chaoskit.clusters.readiness import wait_until_ready
 from chaoskit.clusters.toxiproxy import VERSION as TOXIPROXY_VERSION
 from chaoskit.clusters.toxiproxy import Proxies
-from chaoskit.contracts import Capability, ClusterWish, Harm, LinkProbe, MemberProcess, Say, System
+from chaoskit.contracts import Capability, ClusterWish, Harm, LinkProbe, MemberProcess, MemberResources, Say, System
 from chaoskit.errors import BedLost, InfrastructureError
 from chaoskit.topology import CLIENT, Link
 
@@ -155,6 +155,9 @@ class DockerCluster:
 
     def process(self, member: str) -> MemberProcess:
         return self._local[member].process()
+
+    def resources(self, member: str) -> MemberResources | None:
+        return self._local[member].resources()
 
     def probe(self, link: Link, timeout_s: float, padding: int = 0) -> LinkProbe:
         return probe.ask(self._layout.outside(link_door(link)), timeout_s, padding)

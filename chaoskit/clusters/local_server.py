@@ -10,6 +10,8 @@ from typing import Literal
 
 from chaoskit.clusters.children import Child, Spawner
 from chaoskit.clusters.member import ServerState
+from chaoskit.clusters.procfs import usage
+from chaoskit.contracts import MemberResources
 from chaoskit.errors import InfrastructureError
 
 _TERM_DEADLINE_S = 10.0
@@ -65,6 +67,9 @@ class LocalServer:
     def pid(self) -> int:
         child = self._child
         return child.pid if child and child.state() != "down" else 0
+
+    def resources(self) -> MemberResources | None:
+        return usage(self._child.identity) if self._child else None
 
     def last_words(self) -> str:
         return self._child.last_words() if self._child else "it was never started"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from chaoskit.clusters.harm import WantedMember
-from chaoskit.contracts import MemberProcess
+from chaoskit.contracts import MemberProcess, MemberResources
 
 ServerState = Literal["running", "paused", "down"]
 
@@ -28,6 +28,9 @@ class Server(Protocol):
 
     def pid(self) -> int:
         """0 when down."""
+
+    def resources(self) -> MemberResources | None:
+        """What it has used; None when it is down."""
 
     def last_words(self) -> str:
         """How it ended, if it has, and the end of its log."""
@@ -74,6 +77,9 @@ class Member:
     def process(self) -> MemberProcess:
         state = self._server.state()
         return MemberProcess(state, 0 if state == "down" else self._server.pid(), self._starts)
+
+    def resources(self) -> MemberResources | None:
+        return self._server.resources()
 
     def unwanted_end(self) -> str | None:
         """Told once: that it ended and nobody had asked for it."""

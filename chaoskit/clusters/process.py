@@ -24,7 +24,7 @@ from chaoskit.clusters.member import Member
 from chaoskit.clusters.readiness import wait_until_ready
 from chaoskit.clusters.toxiproxy import VERSION as TOXIPROXY_VERSION
 from chaoskit.clusters.toxiproxy import Proxies, ProxySpec
-from chaoskit.contracts import Capability, ClusterWish, Harm, LinkProbe, MemberProcess, Say, System
+from chaoskit.contracts import Capability, ClusterWish, Harm, LinkProbe, MemberProcess, MemberResources, Say, System
 from chaoskit.errors import InfrastructureError
 from chaoskit.topology import Link
 
@@ -126,6 +126,9 @@ class ProcessCluster:
 
     def process(self, member: str) -> MemberProcess:
         return self._local[member].process()
+
+    def resources(self, member: str) -> MemberResources | None:
+        return self._local[member].resources()
 
     def probe(self, link: Link, timeout_s: float, padding: int = 0) -> LinkProbe:
         return probe.ask(self._block.listener(link), timeout_s, padding)

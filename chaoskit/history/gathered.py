@@ -20,6 +20,7 @@ from chaoskit.history.records import (
     Outcome,
     Phase,
     Record,
+    ResourceSample,
     Unsent,
     WatchClosed,
     WatchEvent,
@@ -46,6 +47,7 @@ class History:
     phases: list[Phase] = field(default_factory=list)
     faults: list[FaultSpan] = field(default_factory=list)
     members: list[MemberSample] = field(default_factory=list)
+    resources: list[ResourceSample] = field(default_factory=list)
     write_probes: list[WriteProbe] = field(default_factory=list)
     generator: list[GeneratorSample] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
@@ -69,6 +71,7 @@ class History:
 _LISTS: dict[type, str] = {
     Unsent: "unsent", WatchOpened: "watch_opened", WatchEvent: "watch_events", WatchProgress: "watch_progress", WatchClosed: "watch_closed",
     LeaseEnded: "lease_ended", LogEvent: "log", LogGap: "log_gaps", Phase: "phases", FaultSpan: "faults", MemberSample: "members",
+    ResourceSample: "resources",
     WriteProbe: "write_probes", GeneratorSample: "generator", Mark: "marks",
 }  # fmt: skip
 
@@ -93,7 +96,7 @@ def gather(records: list[Record]) -> History:
 
 _ORDERS = {
     "watch_opened": lambda r: r.at_ns, "watch_closed": lambda r: r.at_ns, "phases": lambda r: r.begins_ns, "faults": lambda r: r.injected_ns,
-    "members": lambda r: r.at_ns, "write_probes": lambda r: r.sent_ns, "generator": lambda r: r.at_ns, "marks": lambda r: r.at_ns,
+    "resources": lambda r: r.at_ns, "members": lambda r: r.at_ns, "write_probes": lambda r: r.sent_ns, "generator": lambda r: r.at_ns, "marks": lambda r: r.at_ns,
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from chaoskit.contracts import Audit, Cluster, System
 from chaoskit.errors import BedLost
 from chaoskit.history import Mark, MemberSample, ShardWriter, WriteProbe
+from chaoskit.runner.resources import ResourceWatch
 from chaoskit.topology import majority
 
 _EVERY_S = 0.25
@@ -42,6 +43,7 @@ class Observer:
             member: system.audit(member, endpoint, prefix, shard.add)
             for member, endpoint in cluster.direct_endpoints().items()
         }
+        self._resources = ResourceWatch(cluster, system, shard)
         self._threads = [threading.Thread(target=self._loop, name="observer", daemon=True)]
         self._threads += [
             threading.Thread(target=self._probe_writes, args=(member, f"{prefix}probe/{member}"), daemon=True)
@@ -67,6 +69,7 @@ class Observer:
     def close(self) -> None:
         """Stop looking; the shard stays open and flushed."""
         self._done.set()
+        self._resources.close()
         for thread in self._threads:
             thread.join(_STOP_DEADLINE_S)
         self._pool.shutdown(wait=False, cancel_futures=True)

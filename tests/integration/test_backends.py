@@ -115,6 +115,24 @@ def test_every_client_endpoint_takes_a_write_through_its_proxy(cluster: Cluster,
     assert not set(cluster.client_endpoints().values()) & set(cluster.direct_endpoints().values())
 
 
+def test_every_member_says_what_it_uses_and_counts(cluster: Cluster, system: System) -> None:
+    endpoint, before = cluster.direct_endpoints()["n1"], cluster.resources("n1")
+    counted = system.metrics(endpoint, 1)
+    for _ in range(50):
+        put(cluster, system, "n1")
+    after, counted_after = cluster.resources("n1"), system.metrics(endpoint, 1)
+    assert before and after and counted and counted_after
+    assert 0 < before.cpu_s < after.cpu_s < 60
+    assert 5 << 20 < after.memory_bytes < 1 << 30
+    assert (after.written_bytes or 1) > (before.written_bytes or 0)
+    assert counted_after.fsyncs > counted.fsyncs
+    assert counted_after.received_bytes > counted.received_bytes
+    assert counted_after.db_bytes > 0
+    cluster.inflict("down", Down(("n1",)))
+    assert cluster.resources("n1") is None
+    assert system.metrics(endpoint, 0.5) is None
+
+
 @pytest.mark.parametrize("mode", ["blackhole", "reject"])
 def test_without_its_leader_the_majority_writes_again_and_the_minority_does_not(
     backend: str, cluster: Cluster, system: System, mode: str
