@@ -22,6 +22,9 @@ from chaoskit.verdict import Finding
 Capability = Literal["cut", "toxic", "signal", "restart"]
 """What a backend can do to its cluster: cut links, shape links, send signals to members, start members again."""
 
+ImageSource = Literal["auto", "pull", "build"]
+"""Where images come from: the project's own from a registry, built from local binaries, or what is quickest."""
+
 Say = Callable[[str], None]
 """Where a part tells people what takes long; one line without an end."""
 
@@ -39,6 +42,21 @@ class MemberStatus:
     raft_index: int
     db_size: int
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMetrics:
+    """A server's own counters since its start; its pending proposals and the size of its database are as of now."""
+
+    fsyncs: int  # of the write-ahead log
+    fsync_s: float  # spent in them
+    commits: int  # of the database
+    commit_s: float
+    leader_changes: int
+    proposals_pending: int
+    db_bytes: int
+    received_bytes: int  # from clients and peers
+    sent_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +96,9 @@ class System(Protocol):
 
     def audit(self, member: str, endpoint: str, prefix: str, record: Callable[[LogEvent | LogGap], None]) -> Audit:
         """Watch everything below `prefix` at one member from the first revision on, reconnecting for ever."""
+
+    def metrics(self, endpoint: str, timeout_s: float) -> ServerMetrics | None:
+        """What the server counts of itself; None when no answer came in time."""
 
     def close(self) -> None:
         """Close every connection that this controller-side object opened."""
@@ -148,6 +169,16 @@ class MemberProcess:
     starts: int  # how often it was started
 
 
+@dataclass(frozen=True, slots=True)
+class MemberResources:
+    """What a member has used since it was started; memory is what it uses now. Without the page cache."""
+
+    cpu_s: float
+    memory_bytes: int
+    read_bytes: int | None  # from its disks; None where the machine does not say
+    written_bytes: int | None
+
+
 class Cluster(Protocol):
     """A running cluster. The backend is dumb: it inflicts and releases harm, and answers questions."""
 
@@ -171,11 +202,17 @@ class Cluster(Protocol):
 
     def process(self, member: str) -> MemberProcess: ...
 
+    def resources(self, member: str) -> MemberResources | None:
+        """None when it does not run, or its backend cannot say. Does not block."""
+
     def probe(self, link: Link, timeout_s: float, padding: int = 0) -> LinkProbe:
         """Send one request with `padding` extra bytes through the link's path."""
 
     def trouble(self) -> list[str]:
-        """What went wrong in the test bed since the last call: a proxy restarted, a member that died by itself."""
+        """What went wrong in the test bed itself since the last call: a proxy restarted, a member that died by itself.
+
+        Raises BedLost when there is no test bed any more.
+        """
 
     def close(self) -> None:
         """Heal, stop everything, remove everything that is not a result. Idempotent."""
@@ -191,6 +228,9 @@ class ClusterWish:
     flags: Mapping[str, str]
     run_dir: Path  # logs/ below it stay; data/ and the like are removed
     binaries: Mapping[str, Path]  # explicit paths by server name, may be empty
+    images: ImageSource = "auto"  # of containers
+    image: str = ""  # of members, instead of what `images` finds
+    lifetime_s: float = 25 * 3600.0  # afterwards others may take what is left of it for abandoned
 
 
 class Backend(Protocol):
@@ -201,6 +241,9 @@ class Backend(Protocol):
 
     def missing(self) -> list[str]:
         """What this machine lacks to use the backend, each with how to get it; empty when it is ready."""
+
+    def about(self) -> str:
+        """One line on what it runs on, for people and the report. Only when nothing is missing."""
 
     def start(self, wish: ClusterWish, system: System, say: Say) -> Cluster:
         """Build the cluster and wait until every member answers its status RPC with a leader.

@@ -5,6 +5,7 @@
     ├── InfrastructureError      exit 4: the test bed broke, not the system under test
     │   ├── ServerNotFound         no binary of a server could be had
     │   ├── ClusterNotReady        members did not become ready in time
+    │   ├── BedLost                what carries the whole cluster died or restarted: the container daemon
     │   ├── ProxyError             Toxiproxy refused, lied or stopped answering
     │   └── LoadError              the load workers died or never became ready
     ├── FaultNotProven           exit 5: an injection could not be shown to have bitten
@@ -72,6 +73,10 @@ class ServerNotFound(InfrastructureError):
 
 class ClusterNotReady(InfrastructureError):
     """Members did not answer in time; the message says what was waited for and quotes the member's log."""
+
+
+class BedLost(InfrastructureError):
+    """What carries the whole cluster, such as a container daemon, is gone or new; nothing can be healed now."""
 
 
 class ProxyError(InfrastructureError):

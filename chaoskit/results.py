@@ -143,12 +143,29 @@ class FaultFigures(_Part, frozen=True, kw_only=True):
     writes: tuple[MemberWrites, ...] = ()
 
 
+class MemberLoad(_Part, frozen=True, kw_only=True):
+    """What a member used in one phase. None where nobody could say."""
+
+    cpu: float | None = None  # cores, mean
+    cpu_max: float | None = None  # cores, highest second
+    memory_max_bytes: int | None = None  # without the page cache
+    read_bytes_per_s: float | None = None
+    written_bytes_per_s: float | None = None
+    received_bytes_per_s: float | None = None  # from clients and peers
+    sent_bytes_per_s: float | None = None
+    fsync_ms: float | None = None  # mean of the write-ahead log's
+    commit_ms: float | None = None  # mean of the database's
+    proposals_pending_max: int | None = None
+    db_bytes: int | None = None  # at the end
+
+
 class MemberFigures(_Part, frozen=True, kw_only=True):
     name: str
     down_s: float
     paused_s: float
     silent_s: float
     leader_s: float
+    load: dict[str, MemberLoad] = {}  # by phase
 
 
 class GeneratorFigures(_Part, frozen=True, kw_only=True):
@@ -170,6 +187,8 @@ class Second(_Part, frozen=True, kw_only=True):
     p99_ms: float | None
     watch_events: int
     leader: str
+    cpu: dict[str, float] = {}  # member → cores
+    memory_bytes: dict[str, int] = {}
 
 
 class Event(_Part, frozen=True, kw_only=True):

@@ -43,12 +43,19 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="The checks as JSO
 
 def _checks() -> Iterator[Check]:
     yield Check("python", "ok", sys.version.split()[0])
-    for name, make in BACKENDS.items():
-        missing = make().missing()
-        yield Check(f"backend {name}", "missing" if missing else "ok", "; ".join(missing) or "ready")
+    yield from _backends()
     yield from _servers()
     yield _files()
     yield _disk()
+
+
+def _backends() -> Iterator[Check]:
+    """Nothing is missing as long as one of them works."""
+    missing = {name: make().missing() for name, make in BACKENDS.items()}
+    usable = [name for name, lacks in missing.items() if not lacks]
+    for name, lacks in missing.items():
+        state: Literal["ok", "note", "missing"] = "ok" if not lacks else "note" if usable else "missing"
+        yield Check(f"backend {name}", state, "; ".join(lacks) or BACKENDS[name]().about())
 
 
 def _servers() -> Iterator[Check]:

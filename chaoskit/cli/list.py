@@ -89,9 +89,15 @@ def entries_of(what: What) -> list[Entry]:
         What.BACKENDS: {name: make() for name, make in BACKENDS.items()},
         What.CLIENTS: {name: make() for name, make in CLIENTS.items()},
     }
-    return [
-        Entry(name, getdoc(entry) or "", _keys(entry), _example(what, name)) for name, entry in tables[what].items()
-    ]
+    return [Entry(name, _manual(entry), _keys(entry), _example(what, name)) for name, entry in tables[what].items()]
+
+
+def _manual(entry: object) -> str:
+    manual = getdoc(entry) or ""
+    if not (isinstance(entry, type) and hasattr(entry, "needs")):
+        return manual
+    offering = [name for name, make in BACKENDS.items() if entry.needs <= make().capabilities]
+    return f"{manual}\n\nBackends: {', '.join(offering) or 'none'}."
 
 
 def _comment(experiment: Path) -> str:

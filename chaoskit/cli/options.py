@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chaoskit.clusters import AUTO, choose
 from chaoskit.errors import InvalidExperiment, Problem
 from chaoskit.experiment import Plan, make_plan
 
@@ -39,6 +40,14 @@ def read_plan(
         seed=seed,
         backend=backend,
     )
+
+
+def with_backend(plan: Plan) -> tuple[Plan, str]:
+    """The plan with `auto` replaced by what it means on this machine, and one line that says why."""
+    if plan.cluster.backend != AUTO:
+        return plan, ""
+    name, why = choose(plan.needs())
+    return plan.on(name), f"backend {name}: {why}"
 
 
 def pairs(option: str, given: Sequence[str] | None, form: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -10,10 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chaoskit.cli.options import Backend, Json, Overrides, Seed, Variables, read_plan
+from chaoskit.cli.options import Backend, Json, Overrides, Seed, Variables, read_plan, with_backend
+from chaoskit.clusters.compose import render
 from chaoskit.experiment.plan import Burst, FaultStep, Plan, TimedFault, Wait
 from chaoskit.faults.targets import TARGETS
 from chaoskit.spec import Spec
+from chaoskit.systems import SYSTEMS
+from chaoskit.topology import member_names
 from chaoskit.units import show_duration
 
 _FIXED = ("followers", "all")  # words that leave nothing to choose but who leads
@@ -27,13 +31,30 @@ def plan(
     set_: Overrides = None,
     backend: Backend = None,
     json_: Json = False,
+    compose: Annotated[
+        bool, typer.Option("--compose", help="The same cluster as a Compose file on stdout, to start by hand.")
+    ] = False,
 ) -> None:
     """Print the exact schedule of a run without starting anything."""
-    planned = read_plan(experiment, seed=seed, variables=var, overrides=set_, backend=backend)
+    if compose:
+        print(_compose(read_plan(experiment, seed=seed, variables=var, overrides=set_, backend=backend)), end="")
+        return
+    planned, chosen = with_backend(read_plan(experiment, seed=seed, variables=var, overrides=set_, backend=backend))
+    if chosen:
+        print(chosen, file=sys.stderr)
     if json_:
         print(planned.model_dump_json(indent=2))
     else:
         show(planned, Console(highlight=False, soft_wrap=True))
+
+
+def _compose(planned: Plan) -> str:
+    cluster = planned.cluster
+    system = SYSTEMS[cluster.system](cluster.version)
+    try:
+        return render(system, cluster.version, member_names(cluster.members), cluster.flags, cluster.image)
+    finally:
+        system.close()
 
 
 def show(planned: Plan, console: Console) -> None:

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from chaoskit.cli.live import narrator
-from chaoskit.cli.options import Backend, Overrides, Seed, Variables, read_plan
+from chaoskit.cli.options import Backend, Overrides, Seed, Variables, read_plan, with_backend
 from chaoskit.cli.show import show_results
+from chaoskit.clusters import BACKENDS
 from chaoskit.experiment.plan import FaultStep, Plan
 from chaoskit.results import Results
 from chaoskit.runner import environment
@@ -46,7 +47,9 @@ def run(
     stop = Stop()
     codes = []
     with stop.on_signals():
-        for plan in plans:
+        for plan, chosen in map(with_backend, plans):
+            if chosen:
+                print(chosen, file=sys.stderr)
             if stop.requested:
                 break
             results, rundir = _run_one(plan, out, quiet, stop)
@@ -66,13 +69,19 @@ def _run_one(plan: Plan, out: Path, quiet: bool, stop: Stop) -> tuple[Results, R
         run_id=run_id,
         started_at=now.isoformat(timespec="seconds"),
         seed=plan.seed,
-        environment=environment.describe(rundir.path) | {"etcd": plan.cluster.version, "backend": plan.cluster.backend},
+        environment=environment.describe(rundir.path)
+        | {"etcd": plan.cluster.version, "backend": _backend(plan.cluster.backend)},
         infra_failed="the run was ended before it could conclude",
         planned_faults=_fault_names(plan),
     )
     rundir.write_identity(identity)  # so that what a killed run recorded can still be judged
     ending = carry_out(plan, rundir, run_id, narrator(quiet, sys.stderr), stop, binaries={})
     return conclude(plan.promises(), rundir, identity, ending), rundir
+
+
+def _backend(name: str) -> str:
+    backend = BACKENDS[name]()
+    return name if backend.missing() else f"{name}: {backend.about()}"
 
 
 def _fault_names(plan: Plan) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ Importing this table costs nothing: a backend's own imports happen when it is ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from chaoskit.contracts import Backend
+from chaoskit.contracts import Backend, Capability
+from chaoskit.errors import InfrastructureError
 
 
 def _process() -> Backend:
@@ -16,4 +17,29 @@ def _process() -> Backend:
     return ProcessBackend()
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"process": _process}
+def _docker() -> Backend:
+    from chaoskit.clusters.docker import DockerBackend  # noqa: PLC0415  and docker another 0.2 s
+
+    return DockerBackend()
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {"process": _process, "docker": _docker}
+
+AUTO = "auto"
+"""In an experiment: containers if a Docker daemon answers, else processes."""
+
+_PREFERRED = ("docker", "process")
+
+
+def choose(needs: Collection[Capability]) -> tuple[str, str]:
+    """The backend that `auto` means on this machine, and why. Raises InfrastructureError when there is none."""
+    why_not: list[str] = []
+    for name in _PREFERRED:
+        backend = BACKENDS[name]()
+        missing = backend.missing()
+        if lacks := sorted(set(needs) - backend.capabilities):
+            missing = [f"it cannot do {', '.join(lacks)}"]
+        if not missing:
+            return name, "; ".join((backend.about(), *why_not))
+        why_not.append(f"not {name}: {'; '.join(missing)}")
+    raise InfrastructureError("no backend works on this machine:\n" + "\n".join(why_not))

@@ -81,6 +81,7 @@ class RunEntry:
     run_dir: str
     backend: str
     owner: str  # pid:start time
+    place: str = ""  # where the backend keeps it, such as the address of a daemon
 
 
 class Registration:
@@ -101,12 +102,12 @@ class Registration:
         os.close(self._lock)
 
 
-def register(state: Path, run_id: str, run_dir: Path, backend: str) -> Registration:
+def register(state: Path, run_id: str, run_dir: Path, backend: str, place: str = "") -> Registration:
     """Write this run's entry. It appears whole and locked, or not at all."""
     runs = _runs(state)
     runs.mkdir(parents=True, exist_ok=True)
     path = runs / f"{run_id}.json"
-    entry = RunEntry(run_id, str(run_dir), backend, str(own_identity()))
+    entry = RunEntry(run_id, str(run_dir), backend, str(own_identity()), place)
     temporary = runs / f"{run_id}.{own_identity()}.tmp"
     lock = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

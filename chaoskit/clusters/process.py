@@ -9,30 +9,26 @@ from __future__ import annotations
 
 import shutil
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 from chaoskit.clusters import addresses, binaries, journal, leftovers, probe
 from chaoskit.clusters.addresses import Block
-from chaoskit.clusters.children import Child, Spawner, namespace_problem
-from chaoskit.clusters.harm import Ledger, WantedLink, WantedMember, links_of, members_of
+from chaoskit.clusters.children import Spawner, namespace_problem
 from chaoskit.clusters.journal import Journal
-from chaoskit.clusters.member_process import LocalMember
-from chaoskit.clusters.toxics import toxic_on_both_streams
+from chaoskit.clusters.keeper import Keeper
+from chaoskit.clusters.local_server import LocalServer
+from chaoskit.clusters.member import Member
+from chaoskit.clusters.readiness import wait_until_ready
 from chaoskit.clusters.toxiproxy import VERSION as TOXIPROXY_VERSION
-from chaoskit.clusters.toxiproxy import Proxies, ProxySpec, ProxyState
-from chaoskit.contracts import Capability, ClusterWish, Harm, LinkProbe, MemberProcess, MemberStatus, Say, System, Toxic
-from chaoskit.errors import ClusterNotReady, HealFailed, InfrastructureError
+from chaoskit.clusters.toxiproxy import Proxies, ProxySpec
+from chaoskit.contracts import Capability, ClusterWish, Harm, LinkProbe, MemberProcess, MemberResources, Say, System
+from chaoskit.errors import InfrastructureError
 from chaoskit.topology import Link
 
 _CAPABILITIES: frozenset[Capability] = frozenset({"cut", "toxic", "signal", "restart"})
-_READY_DEADLINE_S = 30.0
-_STATUS_DEADLINE_S = 0.5
 
 
 class ProcessBackend:
@@ -46,6 +42,9 @@ class ProcessBackend:
             return [f"the process backend needs Linux, this is {sys.platform}; use another backend or a Linux machine"]
         problem = namespace_problem()
         return [problem] if problem else []
+
+    def about(self) -> str:
+        return "members are processes of this machine"
 
     def start(self, wish: ClusterWish, system: System, say: Say) -> ProcessCluster:
         missing = self.missing()
@@ -76,6 +75,7 @@ class ProcessCluster:
     _block: Block
     _spawner: Spawner
     _proxies: Proxies
+    _keeper: Keeper
 
     def __init__(self, wish: ClusterWish, system: System) -> None:
         self.members = wish.members
@@ -83,10 +83,7 @@ class ProcessCluster:
         self._system = system
         self._run_dir = wish.run_dir.absolute()
         self._journal = Journal(self._run_dir)
-        self._local: dict[str, LocalMember] = {}
-        self._ledger = Ledger()
-        self._ledger_lock = threading.Lock()
-        self._links_lock = threading.Lock()  # from reading the ledger to the end of the change that follows from it
+        self._local: dict[str, Member] = {}
         self._trouble: deque[str] = deque()
         self._undo = ExitStack()
 
@@ -104,7 +101,15 @@ class ProcessCluster:
         self._undo.callback(self._spawner.close)
         self._start_proxies(proxy)
         self._start_members(server)
-        self._wait_until_ready()
+        self._keeper = Keeper(
+            wish.run_id,
+            links=frozenset(self._block.links()),
+            members=self._local,
+            proxies=self._proxies,
+            journal=self._journal,
+            note=self._trouble.append,
+        )
+        wait_until_ready(self._local, self.direct_endpoints(), self._system, wish.version)
         say(
             f"{len(self.members)} members of {self._system.name} {wish.version} ready "
             f"in {time.monotonic() - began:.1f} s, at {', '.join(self.client_endpoints().values())}"
@@ -122,94 +127,32 @@ class ProcessCluster:
     def process(self, member: str) -> MemberProcess:
         return self._local[member].process()
 
+    def resources(self, member: str) -> MemberResources | None:
+        return self._local[member].resources()
+
     def probe(self, link: Link, timeout_s: float, padding: int = 0) -> LinkProbe:
         return probe.ask(self._block.listener(link), timeout_s, padding)
 
     def trouble(self) -> list[str]:
         for member in self._local.values():
-            self._note(member.unwanted_end())
-        told = []
-        while self._trouble:
-            told.append(self._trouble.popleft())
-        return told
+            if told := member.unwanted_end():
+                self._trouble.append(told)
+        return [self._trouble.popleft() for _ in range(len(self._trouble))]
 
     # ── harm ──
 
     def inflict(self, holder: str, harm: Harm) -> None:
-        """When this raises, what was done so far is still the holder's, and `release` undoes it."""
-        self._check(harm)
-        with self._ledger_lock:
-            self._journal.inflicting(holder, harm)
-            self._ledger.add(holder, harm)
-        self._settle(links_of(harm), members_of(harm))
+        self._keeper.inflict(holder, harm)
 
     def release(self, holder: str) -> None:
-        with self._ledger_lock:
-            harms = self._ledger.drop(holder)
-        if not harms:
-            return
-        links = frozenset[Link]().union(*map(links_of, harms))
-        members = {member for harm in harms for member in members_of(harm)}
-        self._heal_to_wanted(links, members)
-        self._journal.released(holder)
+        self._keeper.release(holder)
 
     def heal(self) -> None:
-        with self._ledger_lock:
-            released = self._ledger.holders()
-            for holder in released:
-                self._ledger.drop(holder)
-        self._heal_to_wanted(self._block.links(), self.members)
-        for holder in released:
-            self._journal.released(holder)
+        self._keeper.heal()
 
     def close(self) -> None:
         """Nothing is healed link by link, because nothing of it will be there any more."""
         self._undo.close()
-
-    # ── moving the cluster to what the ledger says ──
-
-    def _check(self, harm: Harm) -> None:
-        """Before anything is written or done: whether this harm can be done here at all."""
-        strangers = [str(link) for link in links_of(harm) - set(self._block.links())]
-        strangers += [member for member in members_of(harm) if member not in self.members]
-        if strangers:
-            raise InfrastructureError(
-                f"this cluster of {', '.join(self.members)} has no {', '.join(sorted(strangers))}"
-            )
-        if isinstance(harm, Toxic):
-            toxic_on_both_streams("check", harm.type, dict(harm.attributes))
-
-    def _settle(self, links: Collection[Link], members: Collection[str]) -> None:
-        if links:
-            with self._links_lock:
-                self._proxies.apply({str(link): _proxy_state(self._wanted_link(link)) for link in sorted(links)})
-        if members:
-            with ThreadPoolExecutor(len(members)) as pool:  # together: a stop by SIGTERM may take seconds
-                list(pool.map(self._settle_member, members))
-
-    def _heal_to_wanted(self, links: Collection[Link], members: Collection[str]) -> None:
-        try:
-            self._settle(links, members)
-        except (InfrastructureError, OSError) as error:
-            raise HealFailed(
-                f"run {self._wish.run_id} could not be healed: {error}; "
-                f"end this run, then `chaoskit clean` removes what is left of it"
-            ) from error
-
-    def _settle_member(self, member: str) -> None:
-        self._note(self._local[member].settle(lambda: self._wanted_member(member)))
-
-    def _wanted_member(self, member: str) -> WantedMember:
-        with self._ledger_lock:
-            return self._ledger.member(member)
-
-    def _wanted_link(self, link: Link) -> WantedLink:
-        with self._ledger_lock:
-            return self._ledger.link(link)
-
-    def _note(self, trouble: str | None) -> None:
-        if trouble:
-            self._trouble.append(trouble)
 
     # ── building ──
 
@@ -234,13 +177,11 @@ class ProcessCluster:
         argv = [str(program), "-host", host, "-port", str(port)]
         log = self._run_dir / "logs" / "toxiproxy.log"
 
-        def launch() -> Child:
-            return self._spawner.start(argv, log, environment={"LOG_LEVEL": "error"})
-
+        server = LocalServer(argv, self._spawner, log, environment={"LOG_LEVEL": "error"})
         specs = [
             ProxySpec(str(link), self._block.listener(link), self._block.upstream(link)) for link in self._block.links()
         ]
-        self._proxies = Proxies(self._block.api, launch, specs, self._note)
+        self._proxies = Proxies(self._block.api, server, specs, self._trouble.append)
         self._undo.callback(self._proxies.close)
         self._proxies.start()
 
@@ -251,45 +192,6 @@ class ProcessCluster:
             data = self._run_dir / "data" / name
             argv = self._system.member_argv(program, addresses_, everybody, data, self._wish.run_id, self._wish.flags)
             log, hosts = self._run_dir / "logs" / f"{name}.log", self._run_dir / "hosts" / name
-            self._local[name] = LocalMember(name, argv, self._spawner, log, hosts)
+            self._local[name] = Member(name, LocalServer(argv, self._spawner, log, hosts))
             self._undo.callback(self._local[name].stop)
             self._local[name].start()
-
-    def _wait_until_ready(self) -> None:
-        """Until every member names the same leader by its status RPC."""
-        deadline = time.monotonic() + _READY_DEADLINE_S
-        while True:
-            statuses = self._statuses()
-            leaders = {status.leader if status else "" for status in statuses.values()}
-            if len(leaders) == 1 and leaders != {""}:
-                return
-            dead = [name for name, local in self._local.items() if local.process().state == "down"]
-            if dead:
-                raise ClusterNotReady(f"member {dead[0]} ended while starting: {self._local[dead[0]].last_words()}")
-            if time.monotonic() > deadline:
-                raise ClusterNotReady(self._who_is_late(statuses))
-            time.sleep(0.02)
-
-    def _statuses(self) -> dict[str, MemberStatus | None]:
-        return {
-            member: self._system.status(endpoint, _STATUS_DEADLINE_S)
-            for member, endpoint in self.direct_endpoints().items()
-        }
-
-    def _who_is_late(self, statuses: Mapping[str, MemberStatus | None]) -> str:
-        views = {name: f"leader {status.leader or 'none'}" if status else "silent" for name, status in statuses.items()}
-        late = next((name for name, status in statuses.items() if not status or not status.leader), self.members[0])
-        seen = ", ".join(f"{name}: {view}" for name, view in views.items())
-        return (
-            f"the members did not agree on a leader within {_READY_DEADLINE_S:g} s ({seen}); "
-            f"{late}: {self._local[late].last_words()}"
-        )
-
-
-def _proxy_state(wanted: WantedLink) -> ProxyState:
-    toxics = [
-        toxic_on_both_streams(named.name, named.toxic.type, dict(named.toxic.attributes)) for named in wanted.toxics
-    ]
-    if wanted.blackholed:
-        toxics.append(toxic_on_both_streams("blackhole", "timeout", {"timeout": 0}))
-    return ProxyState(enabled=not wanted.rejected, toxics=frozenset().union(*toxics))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaoskit.contracts import MemberResources
+
 RUN_MARKER = "CHAOSKIT_RUN"
 OWNER_MARKER = "CHAOSKIT_OWNER"
 
@@ -82,6 +84,35 @@ def marked_processes() -> Iterator[MarkedProcess]:
             marked = _marked(int(folder.name))
             if marked is not None:
                 yield marked
+
+
+def usage(identity: Identity) -> MemberResources | None:
+    """What a process has used; None when it does not run any more."""
+    folder = Path(f"/proc/{identity.pid}")
+    try:
+        fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        resident_pages = int((folder / "statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return None
+    if not identity.alive:
+        return None
+    read, written = _disk_use(folder)
+    cpu_ticks = int(fields[11]) + int(fields[12])  # user and system, fields 14 and 15
+    return MemberResources(
+        cpu_s=cpu_ticks / os.sysconf("SC_CLK_TCK"),
+        memory_bytes=resident_pages * os.sysconf("SC_PAGE_SIZE"),
+        read_bytes=read,
+        written_bytes=written,
+    )
+
+
+def _disk_use(folder: Path) -> tuple[int | None, int | None]:
+    """Bytes read from disks and written to them; for a process in another user namespace Linux does not say."""
+    try:
+        lines = dict(line.split(": ") for line in (folder / "io").read_text().splitlines())
+    except (OSError, ValueError):
+        return None, None
+    return int(lines["read_bytes"]), int(lines["write_bytes"])
 
 
 def _marked(pid: int) -> MarkedProcess | None:

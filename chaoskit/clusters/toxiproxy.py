@@ -22,10 +22,10 @@ import toxiproxy.server
 from toxiproxy import Proxy
 
 from chaoskit.clusters.addresses import Address, show
-from chaoskit.clusters.children import Child
+from chaoskit.clusters.member import Server
 from chaoskit.clusters.toxics import ToxicSpec
 from chaoskit.contracts import Say
-from chaoskit.errors import InfrastructureError, ProxyError
+from chaoskit.errors import BedLost, InfrastructureError, ProxyError
 
 VERSION = "2.12.0"
 
@@ -116,19 +116,18 @@ toxiproxy.proxy.APIConsumer = toxiproxy.server.APIConsumer = _Consumer
 class Proxies:
     """One Toxiproxy server with a fixed set of proxies. Thread-safe.
 
-    `launch` starts a server at `api`; it is called again when the server has to be replaced. `note` hears of all that
-    should not have happened.
+    `server` answers at `api` once it was started; it is stopped and started again when it has to be. `note` hears of
+    all that should not have happened.
     """
 
-    def __init__(self, api: Address, launch: Callable[[], Child], specs: Sequence[ProxySpec], note: Say) -> None:
+    def __init__(self, api: Address, server: Server, specs: Sequence[ProxySpec], note: Say) -> None:
         self._address = api
-        self._launch = launch
+        self._server = server
         self._specs = {spec.name: spec for spec in specs}
         self._wanted = dict.fromkeys(self._specs, PASSING)
         self._note = note
         self._api = _Api(api, _CALL_DEADLINE_S)
         self._lock = threading.RLock()
-        self._server: Child | None = None
         self._starts = 0
         self._closing = threading.Event()
         self._watchdog = threading.Thread(target=self._watch, name="toxiproxy-watchdog", daemon=True)
@@ -152,6 +151,8 @@ class Proxies:
                 try:
                     way(wanted)
                     left = self._differing(wanted)
+                except BedLost:
+                    raise  # the harder ways need it too
                 except InfrastructureError as error:
                     failures.append(f"{describe}: {error}")
                     continue
@@ -213,7 +214,7 @@ class Proxies:
     # ── steps ──
 
     def _start_server(self) -> None:
-        self._server = self._launch()
+        self._server.start()
         self._starts += 1
         deadline = time.monotonic() + _START_DEADLINE_S
         while True:
@@ -227,8 +228,7 @@ class Proxies:
                 time.sleep(0.01)
 
     def _stop_server(self) -> None:
-        if self._server is not None:
-            self._server.kill()
+        self._server.stop("KILL")
 
     def _populate(self) -> None:
         with self._api.in_use() as library:
@@ -275,14 +275,14 @@ class Proxies:
         api.close()
 
     def _died(self) -> bool:
-        return self._server is None or self._server.state() == "down"
+        return self._server.state() == "down"
 
     def _replace(self, starts: int, reason: ProxyError) -> None:
         """Restart, unless somebody has just done it."""
         with self._lock:
             if self._starts != starts or self._closing.is_set():
                 return
-            how = self._server.last_words() if self._server and self._died() else str(reason)
+            how = self._server.last_words() if self._died() else str(reason)
             try:
                 self._restart()
             except InfrastructureError as error:

@@ -6,16 +6,17 @@ mistake of the file, and even if the cluster section has mistakes of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chaoskit.clusters import BACKENDS
+from chaoskit.clusters import AUTO, BACKENDS
 from chaoskit.contracts import Capability, Fault
 from chaoskit.experiment.document import Plain
 from chaoskit.topology import member_names
 
 SIZES = (1, 3, 5, 7)
 DEFAULT_MEMBERS = 3
-DEFAULT_BACKEND = "process"
+DEFAULT_BACKEND = AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,16 @@ class Bed:
 
     def impossible(self, fault: Fault) -> str | None:
         """Why this fault cannot be done here; None when it can."""
-        missing = fault.needs - self._capabilities() if self.backend else frozenset()
-        if missing:
-            return f"backend {self.backend} cannot do {fault.kind}: it lacks {', '.join(sorted(missing))}"
+        missing = [fault.needs - capabilities for capabilities in self._capabilities()]
+        if missing and all(missing):
+            return f"backend {self.backend} cannot do {fault.kind}: it lacks {', '.join(sorted(missing[0]))}"
         return fault.impossible(self.members) if self.members else None
 
-    def _capabilities(self) -> frozenset[Capability]:
-        return BACKENDS[self.backend]().capabilities if self.backend else frozenset()
+    def _capabilities(self) -> Iterator[frozenset[Capability]]:
+        """Of each backend that it may become."""
+        for name, make in BACKENDS.items():
+            if self.backend in (name, AUTO):
+                yield make().capabilities
 
 
 def bed_of(values: Plain) -> Bed:
@@ -44,5 +48,5 @@ def bed_of(values: Plain) -> Bed:
     size, backend = cluster.get("members", DEFAULT_MEMBERS), cluster.get("backend", DEFAULT_BACKEND)
     return Bed(
         member_names(size) if isinstance(size, int) and size in SIZES else None,
-        backend if isinstance(backend, str) and backend in BACKENDS else None,
+        backend if isinstance(backend, str) and backend in (AUTO, *BACKENDS) else None,
     )

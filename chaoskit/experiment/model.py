@@ -19,8 +19,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chaoskit.checkers import slo
-from chaoskit.clusters import BACKENDS
-from chaoskit.contracts import Workload
+from chaoskit.clusters import AUTO, BACKENDS
+from chaoskit.contracts import ImageSource, Workload
 from chaoskit.errors import unknown
 from chaoskit.experiment.bed import DEFAULT_BACKEND, DEFAULT_MEMBERS, SIZES
 from chaoskit.experiment.steps import Step, WaitItem, seconds_of
@@ -81,8 +81,12 @@ class ClusterSpec(Spec):
     """All three numbers, such as "3.6.14"."""
     members: int = Field(DEFAULT_MEMBERS, strict=True, json_schema_extra={"enum": list(SIZES)})
     """1, 3, 5 or 7; their names are n1, n2, …"""
-    backend: _entry_of("backend", BACKENDS) = DEFAULT_BACKEND  # type: ignore[valid-type]
-    """Where the members live."""
+    backend: _entry_of("backend", (AUTO, *BACKENDS)) = DEFAULT_BACKEND  # type: ignore[valid-type]
+    """Where the members live; auto: in containers if a Docker daemon answers, else processes."""
+    images: ImageSource = "auto"
+    """Where containers' images come from: the project's own, built from local binaries, or what is quickest."""
+    image: str = Field("", max_length=300, pattern=r"^([\w.-]+(:[0-9]+)?/)?[\w./-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$")
+    """An image of your own for the members, such as my-registry/etcd:tag; it has to hold the version above."""
     flags: dict[str, FlagValue] = Field({}, max_length=100)
     """Further command-line flags of each member, without the dashes: {snapshot-count: 1000}."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from random import SystemRandom
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator
 
 from chaoskit import __version__
 from chaoskit.checkers.slo import steady_p99_s
-from chaoskit.contracts import Fault, Promises
+from chaoskit.contracts import Capability, Fault, Promises
 from chaoskit.experiment.model import ClusterSpec, Experiment
 from chaoskit.experiment.steps import BurstItem, FaultItem, ParallelItem, WaitItem, fault_of, workload_of
 from chaoskit.faults import FAULTS
@@ -138,6 +138,15 @@ class Plan(Spec):
             *map(_phase, self.method),
             PlannedPhase("drain", "drain", self.drain),
         )
+
+    def needs(self) -> frozenset[Capability]:
+        """What its faults ask of the backend."""
+        steps = (step for step in self.method if isinstance(step, FaultStep))
+        return frozenset().union(*(timed.fault.needs for step in steps for timed in step.faults))
+
+    def on(self, backend: str) -> Self:
+        """The same plan on this backend."""
+        return self.model_copy(update={"cluster": self.cluster.model_copy(update={"backend": backend})})
 
     def seconds(self) -> float:
         """How long the run should take, without starting and judging; the drain is often over sooner."""

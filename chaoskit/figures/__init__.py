@@ -13,6 +13,7 @@ from chaoskit.figures.histograms import NS_PER_S
 from chaoskit.figures.members import Leaders
 from chaoskit.figures.phases import Phases
 from chaoskit.figures.recovery import Recoveries
+from chaoskit.figures.resources import Resources
 from chaoskit.figures.timeline import timeline
 from chaoskit.history import History
 from chaoskit.results import Figures, PhaseFigures
@@ -32,6 +33,7 @@ def compute(history: History, promises: Promises) -> Figures:
     watched = watches.analyse(history, promises, phases, log)
     generator = Generator(history, phases)
     writes = Writes(history)
+    used = Resources(history, phases)
     begins_ns, ends_ns = phases.judged_span or (phases.begins_ns, phases.ends_ns)
     gap = writes.longest_gap(begins_ns, ends_ns)
     return Figures(
@@ -61,10 +63,10 @@ def compute(history: History, promises: Promises) -> Figures:
         write_gap_per_client_s=_lasted_s(writes.longest_gap_of_one_client(begins_ns, ends_ns)),
         recovery=Recoveries(history, phases, leaders, promises.steady_p99_s).figures(),
         faults=faults.figures(history, phases),
-        members=members.figures(history, phases, leaders),
+        members=members.figures(history, phases, leaders, used),
         leader_changes=leaders.changes(begins_ns, ends_ns),
         generator=generator.figures(),
-        timeline=timeline(history, phases, leaders),
+        timeline=timeline(history, phases, leaders, used),
         log=log.figures,
     )
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from chaoskit.figures.histograms import NS_PER_S
 from chaoskit.figures.phases import Phases
+from chaoskit.figures.resources import Resources
 from chaoskit.history import History, MemberSample
-from chaoskit.results import MemberFigures
+from chaoskit.results import MemberFigures, MemberLoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +56,17 @@ def _leaderships(samples: list[MemberSample]) -> list[Leadership]:
     return found
 
 
-def figures(history: History, phases: Phases, leaders: Leaders) -> tuple[MemberFigures, ...]:
+def figures(history: History, phases: Phases, leaders: Leaders, resources: Resources) -> tuple[MemberFigures, ...]:
     """For each member how long it was in which state, each sample holding until the next."""
     samples: defaultdict[str, list[MemberSample]] = defaultdict(list)
     for sample in history.members:
         samples[sample.member].append(sample)
-    return tuple(_member(name, samples[name], phases, leaders) for name in sorted(samples))
+    return tuple(_member(name, samples[name], phases, leaders, resources.of_phases(name)) for name in sorted(samples))
 
 
-def _member(name: str, samples: list[MemberSample], phases: Phases, leaders: Leaders) -> MemberFigures:
+def _member(
+    name: str, samples: list[MemberSample], phases: Phases, leaders: Leaders, load: dict[str, MemberLoad]
+) -> MemberFigures:
     spent: defaultdict[str, int] = defaultdict(int)
     ends = [sample.at_ns for sample in samples[1:]] + [phases.ends_ns]
     for sample, until_ns in zip(samples, ends, strict=True):
@@ -78,4 +81,5 @@ def _member(name: str, samples: list[MemberSample], phases: Phases, leaders: Lea
         paused_s=spent["paused"] / NS_PER_S,
         silent_s=spent["silent"] / NS_PER_S,
         leader_s=spent["leader"] / NS_PER_S,
+        load=load,
     )

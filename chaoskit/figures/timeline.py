@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from chaoskit.figures.histograms import NS_PER_MS, NS_PER_S, p99_of
 from chaoskit.figures.members import Leaders
 from chaoskit.figures.phases import Phases
+from chaoskit.figures.resources import Resources
 from chaoskit.history import History, Outcome
 from chaoskit.results import Second
 
@@ -21,7 +24,7 @@ class _Slot:
     watch_events: int = 0
 
 
-def timeline(history: History, phases: Phases, leaders: Leaders) -> tuple[Second, ...]:
+def timeline(history: History, phases: Phases, leaders: Leaders, used: Resources) -> tuple[Second, ...]:
     """One entry a second since the first phase began. What was still in flight at the end is in none."""
     slots = [_Slot() for _ in range(-(-(phases.ends_ns - phases.begins_ns) // NS_PER_S))]
     _fill_operations(history, phases, slots)
@@ -29,7 +32,13 @@ def timeline(history: History, phases: Phases, leaders: Leaders) -> tuple[Second
         index = (event.received_ns - phases.begins_ns) // NS_PER_S
         if 0 <= index < len(slots):
             slots[index].watch_events += 1
-    return tuple(_second(index, slot, phases, leaders) for index, slot in enumerate(slots))
+    cpu, memory = used.cpu_by_second(), used.memory_by_second()
+    return tuple(
+        structs.replace(
+            _second(index, slot, phases, leaders), cpu=cpu.get(index, {}), memory_bytes=memory.get(index, {})
+        )
+        for index, slot in enumerate(slots)
+    )
 
 
 def _fill_operations(history: History, phases: Phases, slots: list[_Slot]) -> None:

@@ -20,6 +20,7 @@ from chaoskit.history.records import (
     Outcome,
     Phase,
     Record,
+    ResourceSample,
     Unsent,
     WatchClosed,
     WatchEvent,
@@ -46,6 +47,7 @@ class History:
     phases: list[Phase] = field(default_factory=list)
     faults: list[FaultSpan] = field(default_factory=list)
     members: list[MemberSample] = field(default_factory=list)
+    resources: list[ResourceSample] = field(default_factory=list)
     write_probes: list[WriteProbe] = field(default_factory=list)
     generator: list[GeneratorSample] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
@@ -78,6 +80,7 @@ _LISTS: dict[type, str] = {
     Phase: "phases",
     FaultSpan: "faults",
     MemberSample: "members",
+    ResourceSample: "resources",
     WriteProbe: "write_probes",
     GeneratorSample: "generator",
     Mark: "marks",
@@ -108,6 +111,7 @@ _ORDERS = {
     "phases": lambda r: r.begins_ns,
     "faults": lambda r: r.injected_ns,
     "members": lambda r: r.at_ns,
+    "resources": lambda r: r.at_ns,
     "write_probes": lambda r: r.sent_ns,
     "generator": lambda r: r.at_ns,
     "marks": lambda r: r.at_ns,

@@ -183,6 +183,27 @@ class MemberSample(_Record, frozen=True, array_like=True, tag="m"):
     version: str = ""
 
 
+class ResourceSample(_Record, frozen=True, array_like=True, tag="R"):
+    """One second of one member: what it has used and counted since it was started. None where nobody could say."""
+
+    at_ns: int
+    member: str
+    pid: int  # counters begin anew with another one
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
+    fsyncs: int | None = None
+    fsync_s: float | None = None
+    commits: int | None = None
+    commit_s: float | None = None
+    leader_changes: int | None = None
+    proposals_pending: int | None = None
+    db_bytes: int | None = None
+
+
 class WriteProbe(_Record, frozen=True, array_like=True, tag="W"):
     """One write that the observer tried at one member, on a path that faults do not touch: can it write now?"""
 
@@ -239,6 +260,7 @@ Record = (
     | Phase
     | FaultSpan
     | MemberSample
+    | ResourceSample
     | WriteProbe
     | GeneratorSample
     | Mark

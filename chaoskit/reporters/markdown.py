@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from chaoskit.reporters import member_load
 from chaoskit.reporters.digest import (
     Fact,
     FaultRow,
@@ -41,6 +42,10 @@ _DEFINITIONS = {
     "loss": "*silent*: the watch passed an event and never delivered it. *client*: skipped because the client reopened "
     'at "now". *declared*: the server said that it was compacted. *tail*: not yet delivered when the drain ended.',
 }
+_CPU = (
+    "100 % is one core. Memory is without the page cache. fsync and commit are the server's own means, of its "
+    "write-ahead log and its database; *pending* is the most proposals that were waiting."
+)
 _OPERATIONS = (
     "phase",
     "length",
@@ -83,14 +88,28 @@ def render(results: Results) -> str:
         _facts("Leases", lease_facts(results)),
         _faults(results),
         _facts("Cluster", cluster_facts(results)),
+        _heading(
+            "Members per phase",
+            _rows(
+                (*member_load.HEADINGS[:2], f"{member_load.HEADINGS[2]}[^cpu]", *member_load.HEADINGS[3:]),
+                [tuple(map(escape, row)) for row in member_load.rows(results)],
+                numbers_from=2,
+            ),
+        ),
         _facts("Load generator", generator_facts(results)),
         _bullets("Notes", results.notes),
         _heading(
             "Environment", _rows(("what", "value"), [(escape(k), escape(v)) for k, v in results.environment.items()])
         ),
-        [f"[^{word}]: {definition}" for word, definition in _DEFINITIONS.items()],
+        [f"[^{word}]: {definition}" for word, definition in _definitions(results)],
     )
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def _definitions(results: Results) -> Iterator[tuple[str, str]]:
+    yield from _DEFINITIONS.items()
+    if any(member.load for member in results.members):
+        yield "cpu", _CPU
 
 
 def escape(text: str) -> str:

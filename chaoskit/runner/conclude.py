@@ -20,6 +20,7 @@ def conclude(promises: Promises, rundir: RunDir, identity: RunIdentity, ending: 
         interruption=ending.interruption,
         heal_failed=ending.heal_failed,
         infra_failed=ending.infra_failed,
+        bed_lost=ending.bed_lost,
         steady_state_failed=ending.steady_state_failed,
         notes=(*identity.notes, *ending.notes),
     )

@@ -36,6 +36,7 @@ class RunIdentity:
     interruption: Interruption = ""
     heal_failed: str = ""  # what is left and the command that cleans it
     infra_failed: str = ""
+    bed_lost: bool = False  # with all harm that was in it: nothing is left to heal, only to remove
     planned_faults: tuple[str, ...] = ()  # names as in their spans
     steady_state_failed: bool = False  # so nothing was injected
 
@@ -113,7 +114,7 @@ def _own_finding(checker: str, promise: str, verdict: Verdict, sentence: str) ->
 
 def _exit_codes(findings: Sequence[Finding], history: History, identity: RunIdentity) -> Iterator[ExitCode]:
     """Every code that applies. A run that was cut short is inconclusive of course, so that is not said then."""
-    if identity.heal_failed or unhealed(history):
+    if identity.heal_failed or (unhealed(history) and not identity.bed_lost):
         yield ExitCode.HEAL_FAILED
     if identity.infra_failed:
         yield ExitCode.INFRASTRUCTURE
@@ -144,6 +145,8 @@ def _deviated(finding: Finding) -> bool:
 
 
 def _summary(findings: Sequence[Finding], identity: RunIdentity) -> str:
+    if identity.bed_lost:  # whatever else was seen is a consequence
+        return identity.infra_failed
     verdict = Verdict.worst(finding.verdict for finding in findings)
     telling = [finding for finding in findings if finding.verdict is verdict]
     if verdict is Verdict.PASS:

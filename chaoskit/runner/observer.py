@@ -11,7 +11,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from chaoskit.contracts import Audit, Cluster, System
+from chaoskit.errors import BedLost
 from chaoskit.history import Mark, MemberSample, ShardWriter, WriteProbe
+from chaoskit.runner.resources import ResourceWatch
 from chaoskit.topology import majority
 
 _EVERY_S = 0.25
@@ -25,11 +27,12 @@ _STOP_DEADLINE_S = 5.0
 class Observer:
     """One thread that samples; for each member an audit watcher and a thread that tries to write.
 
-    `leader` is the newest that a majority names.
+    `leader` is the newest that a majority names. `bed_lost` says why there is nothing to look at any more.
     """
 
     def __init__(self, cluster: Cluster, system: System, prefix: str, shard: ShardWriter) -> None:
         self.leader = ""
+        self.bed_lost = ""
         self._cluster = cluster
         self._system = system
         self._shard = shard
@@ -40,6 +43,7 @@ class Observer:
             member: system.audit(member, endpoint, prefix, shard.add)
             for member, endpoint in cluster.direct_endpoints().items()
         }
+        self._resources = ResourceWatch(cluster, system, shard)
         self._threads = [threading.Thread(target=self._loop, name="observer", daemon=True)]
         self._threads += [
             threading.Thread(target=self._probe_writes, args=(member, f"{prefix}probe/{member}"), daemon=True)
@@ -65,6 +69,7 @@ class Observer:
     def close(self) -> None:
         """Stop looking; the shard stays open and flushed."""
         self._done.set()
+        self._resources.close()
         for thread in self._threads:
             thread.join(_STOP_DEADLINE_S)
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -73,6 +78,13 @@ class Observer:
         self.flush()
 
     def _loop(self) -> None:
+        try:
+            self._look()
+        except BedLost as error:
+            self.bed_lost = str(error)
+            self._shard.add(Mark("infra_fault", time.monotonic_ns(), self.bed_lost))
+
+    def _look(self) -> None:
         next_flush = time.monotonic() + _FLUSH_EVERY_S
         while not self._done.wait(_EVERY_S):
             self._note_leader(list(self._pool.map(self._sample, self._cluster.members)))

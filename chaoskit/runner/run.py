@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chaoskit.clusters import BACKENDS
 from chaoskit.contracts import Cluster, ClusterWish, Fault, Narrator, System
-from chaoskit.errors import ChaoskitError, HealFailed
+from chaoskit.errors import BedLost, ChaoskitError, HealFailed
 from chaoskit.experiment.plan import Burst, FaultStep, PhaseKind, Plan, Wait
 from chaoskit.history import Mark, Phase, ShardWriter
 from chaoskit.history import load as load_history
@@ -32,6 +32,7 @@ from chaoskit.topology import member_names
 from chaoskit.verdict import Verdict
 
 _LOAD_READY_S = 60.0
+_LIFETIME_EXTRA_S = 3600.0
 _MARKER_ATTEMPT_S = 1.0
 _PUMP_EVERY_S = 0.1
 _FINISH_S = 10.0
@@ -45,6 +46,7 @@ class Ending:
     interruption: Interruption = ""
     heal_failed: str = ""
     infra_failed: str = ""
+    bed_lost: bool = False
     steady_state_failed: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -66,6 +68,9 @@ def run(
                 flags=plan.cluster.flags,
                 run_dir=rundir.path,
                 binaries=binaries,
+                images=plan.cluster.images,
+                image=plan.cluster.image,
+                lifetime_s=2 * plan.seconds() + _LIFETIME_EXTRA_S,
             )
             with stop.at_once():
                 cluster = backend.start(wish, system, narrator.say)
@@ -76,6 +81,7 @@ def run(
     except HealFailed as error:
         ending.heal_failed = f"{error}; `chaoskit clean` removes it"
     except ChaoskitError as error:
+        ending.bed_lost = isinstance(error, BedLost)
         ending.infra_failed = str(error)
     except KeyboardInterrupt:
         narrator.say("stopped before anything was done to the cluster")
@@ -276,6 +282,8 @@ class Story:
         while not over():
             if reason := self.load.poll():
                 self._lost_worker(reason)
+            if self.observer.bed_lost:
+                self.stop.fail(self.observer.bed_lost)
             self._show()
             time.sleep(_PUMP_EVERY_S)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 RUN_DEADLINE_S = 180
 STARTED: list[int] = []
+BACKEND_OF_TEST = "CHAOSKIT_TEST_BACKEND"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,12 @@ def start(*arguments: str, cwd: Path, state: Path | None = None) -> subprocess.P
 
 def run_json(*arguments: str, cwd: Path) -> Finished:
     """`chaoskit run … --json --quiet`."""
-    return chaoskit("run", *arguments, "--json", "--quiet", "--out", str(cwd / "reports"), cwd=cwd)
+    return chaoskit("run", *arguments, *on_backend(), "--json", "--quiet", "--out", str(cwd / "reports"), cwd=cwd)
+
+
+def on_backend() -> tuple[str, str]:
+    """The backend that the fixture of that name has chosen, else processes."""
+    return "--backend", os.environ.get(BACKEND_OF_TEST, "process")
 
 
 def phase(results: dict[str, Any], name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.chaoskit_process import Finished, broken, phase, run_json
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("backend")]
 
 
 def run_packaged(name: str, *arguments: str, cwd: Path) -> Finished:

@@ -11,9 +11,10 @@ from random import Random
 
 import pytest
 
-from tests.e2e.chaoskit_process import chaoskit, nothing_left, phase, run_json, scratch_left, start
+from tests.backends import containers_left
+from tests.e2e.chaoskit_process import chaoskit, nothing_left, on_backend, phase, run_json, scratch_left, start
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("backend")]
 
 KILLS = int(os.environ.get("CHAOSKIT_TEST_KILLS", "6"))
 
@@ -37,7 +38,7 @@ method:
 
 def start_run(tmp_path: Path) -> subprocess.Popen[str]:
     (tmp_path / "cut.yaml").write_text(CUT)
-    return start("run", "cut.yaml", "--json", "--out", str(tmp_path / "reports"), cwd=tmp_path)
+    return start("run", "cut.yaml", *on_backend(), "--json", "--out", str(tmp_path / "reports"), cwd=tmp_path)
 
 
 def wait_for_line(process: subprocess.Popen[str], text: str, deadline_s: float = 60) -> str:
@@ -87,6 +88,7 @@ def test_the_second_signal_stops_hard_and_names_the_command_that_cleans(tmp_path
 
 def test_a_run_killed_at_any_moment_is_healed_by_clean(tmp_path: Path) -> None:
     """Foreign processes stay; the next run works. CHAOSKIT_TEST_KILLS=50 for the long form."""
+    others = set(containers_left())
     foreign = subprocess.Popen(["sleep", "600"], env={**os.environ, "CHAOSKIT_RUN": "foreign"})
     try:
         rng = Random(7)
@@ -98,6 +100,7 @@ def test_a_run_killed_at_any_moment_is_healed_by_clean(tmp_path: Path) -> None:
             cleaned = chaoskit("clean", cwd=tmp_path)
             assert cleaned.code == 0, cleaned.err
             assert nothing_left() == {}
+            assert set(containers_left()) <= others
             assert scratch_left(tmp_path / "reports") == []
             assert list((tmp_path / "state").glob("runs/*.json")) == []
         assert foreign.poll() is None, "a foreign process was ended"

@@ -1,6 +1,6 @@
 """A controller in a process of its own, to be killed: starts a cluster, harms it without end.
 
-    python -m tests.integration.controller RUN_ID RUN_DIR MEMBERS
+    python -m tests.integration.controller BACKEND RUN_ID RUN_DIR MEMBERS
 
 Prints the endpoint of n1 when the cluster is ready. With a line on stdin it closes the cluster and ends.
 """
@@ -18,10 +18,10 @@ from chaoskit.systems import SYSTEMS
 from chaoskit.topology import isolate, member_names
 
 
-def main(run_id: str, run_dir: Path, count: int) -> None:
+def main(backend: str, run_id: str, run_dir: Path, count: int) -> None:
     members = member_names(count)
     wish = ClusterWish(run_id, members, "3.6.14", {}, run_dir, {})
-    cluster = BACKENDS["process"]().start(wish, SYSTEMS["etcd"]("3.6.14"), lambda line: None)
+    cluster = BACKENDS[backend]().start(wish, SYSTEMS["etcd"]("3.6.14"), lambda line: None)
     harms: list[Harm] = [Paused(members[-1:]), Cut(isolate(members, members[:1])), Down(members[-1:], "KILL")]
     print(cluster.client_endpoints()["n1"], flush=True)
     for harm in cycle(harms):
@@ -33,4 +33,4 @@ def main(run_id: str, run_dir: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))

@@ -1,4 +1,4 @@
-"""Every entry of FAULTS, on a real cluster: it bites, it is proven, and its heal leaves no trace."""
+"""Every entry of FAULTS on every backend: it bites, it is proven, and its heal leaves no trace."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from chaoskit.runner.scene import ClusterScene
 from chaoskit.runner.stop import Stop
 from chaoskit.systems import SYSTEMS
 from chaoskit.topology import member_names
+from tests.backends import EACH_BACKEND
 
 pytestmark = pytest.mark.integration
 
@@ -28,10 +29,12 @@ def system() -> Iterator[System]:
     system.close()
 
 
-@pytest.fixture(scope="module")
-def cluster(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@pytest.fixture(scope="module", params=EACH_BACKEND)
+def cluster(
+    request: pytest.FixtureRequest, system: System, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     wish = ClusterWish("every-fault", member_names(3), VERSION, {}, tmp_path_factory.mktemp("run"), {})
-    cluster = BACKENDS["process"]().start(wish, system, print)
+    cluster = BACKENDS[request.param]().start(wish, system, print)
     yield cluster
     cluster.close()
 

@@ -119,7 +119,7 @@ def until(look: Callable[[], object], what: str, deadline_s: float = 10) -> None
 
 
 def test_members_die_with_a_killed_controller_before_anybody_sweeps(tmp_path: Path, run_id: str) -> None:
-    process = controller(*CONTROLLER, run_id, str(tmp_path / "run"), "3", log=tmp_path / "log")
+    process = controller(*CONTROLLER, "process", run_id, str(tmp_path / "run"), "3", log=tmp_path / "log")
     octet = ready(process, tmp_path / "log").split(".")[1]
     assert len(running(run_id)) >= 3
     assert len(listeners(octet)) >= 10
@@ -133,7 +133,7 @@ def test_after_a_kill_at_any_moment_a_sweep_leaves_results_and_foreign_things_on
     tmp_path: Path, run_id: str, state: Path, foreign: list[subprocess.Popen[bytes]], moment_s: float
 ) -> None:
     run_dir = tmp_path / "run"
-    process = controller(*CONTROLLER, run_id, str(run_dir), "3", log=tmp_path / "log")
+    process = controller(*CONTROLLER, "process", run_id, str(run_dir), "3", log=tmp_path / "log")
     time.sleep(moment_s)
     octet = block_of(run_dir)
     end(process)
@@ -164,11 +164,11 @@ def test_a_process_that_outlived_its_controller_is_killed_even_when_stopped(
 
 
 def test_a_run_after_a_killed_one_sweeps_first_and_works(tmp_path: Path, run_id: str) -> None:
-    process = controller(*CONTROLLER, run_id, str(tmp_path / "one"), "3", log=tmp_path / "log")
+    process = controller(*CONTROLLER, "process", run_id, str(tmp_path / "one"), "3", log=tmp_path / "log")
     ready(process, tmp_path / "log")
     end(process)
     assert (tmp_path / "one" / "data").is_dir()
-    process = controller(*CONTROLLER, run_id, str(tmp_path / "two"), "1", log=tmp_path / "log")
+    process = controller(*CONTROLLER, "process", run_id, str(tmp_path / "two"), "1", log=tmp_path / "log")
     ready(process, tmp_path / "log")
     assert not (tmp_path / "one" / "data").exists()
     process.communicate("\n", timeout=20)
@@ -191,7 +191,7 @@ def test_an_ordinary_user_needs_no_root(tmp_path: Path, run_id: str, monkeypatch
         folders = ":".join(map(str, {ROOT, Path(sys.base_prefix), etcd.parent, proxy.parent}))
         command = [sys.executable, "-m", "tests.integration.as_nobody", str(tmp_path / "view"), folders]
         process = controller(
-            *command, "tests.integration.controller", run_id, str(home / "run"), "3", log=tmp_path / "log"
+            *command, "tests.integration.controller", "process", run_id, str(home / "run"), "3", log=tmp_path / "log"
         )
         endpoint = ready(process, tmp_path / "log")
         owners = {each.name: Path(f"/proc/{each.identity.pid}").stat().st_uid for each in marked_processes()}

@@ -10,14 +10,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from chaoskit.clusters import toxiproxy
 from chaoskit.clusters.addresses import Address, reserve, show
 from chaoskit.clusters.binaries import find
-from chaoskit.clusters.children import Child, Spawner
+from chaoskit.clusters.children import Spawner
+from chaoskit.clusters.local_server import LocalServer
 from chaoskit.clusters.toxics import toxic_on_both_streams
 from chaoskit.clusters.toxiproxy import PASSING, Proxies, ProxySpec, ProxyState
 from chaoskit.errors import ProxyError
@@ -41,26 +42,34 @@ class Bench:
         undo.callback(self.api.close)
         self._spawner = Spawner("toxiproxy-test", lambda program, identity: None)
         undo.callback(self._spawner.close)
-        self._log = log
-        self.servers: list[Child] = []
+        self.pids: list[int] = []
         self.cured_by_restart = False
         self.notes: list[str] = []
+        host, port = self.real
+        program = find("toxiproxy-server", toxiproxy.VERSION).path
+        self._server = LocalServer([str(program), "-host", host, "-port", str(port)], self._spawner, log)
         block = reservation.block
         specs = [
             ProxySpec("a", block.peer("n1"), ("127.0.0.1", 9)),
             ProxySpec("b", block.client("n1"), ("127.0.0.1", 9)),
         ]
-        self.proxies = Proxies(self.api.address, self._launch, specs, self.notes.append)
+        self.proxies = Proxies(self.api.address, self, specs, self.notes.append)
         undo.callback(self.proxies.close)
         self.proxies.start()
 
-    def _launch(self) -> Child:
-        host, port = self.real
-        program = find("toxiproxy-server", toxiproxy.VERSION).path
+    # what Proxies sees of the server
+
+    def start(self) -> None:
         if self.cured_by_restart:
             self.api.cure()
-        self.servers.append(self._spawner.start([str(program), "-host", host, "-port", str(port)], self._log))
-        return self.servers[-1]
+        self._server.start()
+        self.pids.append(self._server.pid())
+
+    def stop(self, how: Literal["KILL", "TERM"]) -> None:
+        self._server.stop(how)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
 
     def seen(self, proxy: str) -> Any:
         """What another client is told by the server itself."""
@@ -126,7 +135,7 @@ def test_a_toxic_that_does_not_go_away_is_healed_by_making_the_proxy_anew(bench:
     bench.api.deaf = struck("DELETE", "/toxics/")
     bench.proxies.apply({"a": PASSING})
     assert (bench.seen("a")["toxics"], bench.seen("a")["enabled"]) == ([], True)
-    assert len(bench.servers) == 1
+    assert len(bench.pids) == 1
     assert "making the proxy anew worked" in bench.notes[0]
 
 
@@ -136,7 +145,7 @@ def test_a_hanging_control_api_is_healed_by_a_restart_that_keeps_other_harm(benc
     bench.cured_by_restart = True
     bench.proxies.apply({"a": PASSING})
     assert (bench.seen("a")["toxics"], bench.seen("b")["enabled"]) == ([], False)
-    assert len(bench.servers) == 2
+    assert len(bench.pids) == 2
     assert "restarting Toxiproxy worked" in bench.notes[0]
 
 
@@ -168,14 +177,14 @@ def test_the_watchdog_restarts_a_hung_server_without_being_asked(
     monkeypatch.setattr(toxiproxy, "_WATCH_DEADLINE_S", 0.2)
     bench = make()
     bench.proxies.apply({"b": OFF})
-    os.kill(bench.servers[0].pid, signal.SIGSTOP)
+    os.kill(bench.pids[0], signal.SIGSTOP)
     deadline = time.monotonic() + 20
     while not bench.notes:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert "was restarted" in bench.notes[0]
     assert (bench.seen("a")["enabled"], bench.seen("b")["enabled"]) == (True, False)
-    assert bench.servers[0].state() == "down"
+    assert bench.pids[0] != bench.pids[1]
 
 
 def test_a_server_that_cannot_start_is_quoted(tmp_path: Path) -> None:
@@ -184,7 +193,7 @@ def test_a_server_that_cannot_start_is_quoted(tmp_path: Path) -> None:
     try:
         proxies = Proxies(
             ("127.0.0.1", 9),
-            lambda: spawner.start([program, "-nonsense"], tmp_path / "log"),
+            LocalServer([program, "-nonsense"], spawner, tmp_path / "log"),
             [],
             lambda note: None,
         )

@@ -100,7 +100,7 @@ def test_a_defect_of_our_own_ends_with_4_and_says_so(chaoskit: Chaoskit, monkeyp
 
 def test_looking_at_experiments_loads_neither_gevent_nor_locust_nor_the_client() -> None:
     check = (
-        "import sys; sys.argv = ['chaoskit', 'plan', 'partition']\n"
+        "import sys; sys.argv = ['chaoskit', 'plan', 'partition', '--backend', 'process']\n"
         "from chaoskit.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -140,8 +141,8 @@ def test_an_impossible_target_is_told_even_if_other_parts_are_wrong(file) -> Non
 
 def test_a_backend_that_cannot_do_a_fault_is_told() -> None:
     class Frail(Bed):
-        def _capabilities(self) -> frozenset[str]:  # type: ignore[override]
-            return frozenset({"cut"})
+        def _capabilities(self) -> Iterator[frozenset[str]]:  # type: ignore[override]
+            yield frozenset({"cut"})
 
     kill = FAULTS["kill"].model_validate({"target": "leader", "for": "1s"})  # type: ignore[attr-defined]
     why = Frail(member_names(3), "process").impossible(kill)
@@ -166,7 +167,7 @@ def test_a_file_wins_over_a_packaged_experiment_of_that_name(file, monkeypatch: 
 
 def test_a_plan_has_every_default_filled_in_and_survives_its_json(file) -> None:  # type: ignore[no-untyped-def]
     plan = make_plan(file(VALID))
-    assert plan.load.client == "native" and plan.load.timeout == 2.0 and plan.cluster.backend == "process"
+    assert plan.load.client == "native" and plan.load.timeout == 2.0 and plan.cluster.backend == "auto"
     assert plan.warmup == 3.0 and plan.drain == 10.0
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     assert json.loads(plan.model_dump_json())["method"][1]["faults"][0]["fault"]["for"] == "5s"

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from chaoskit.contracts import MemberAddresses, MemberStatus
+from chaoskit.contracts import MemberAddresses, MemberStatus, ServerMetrics
 from chaoskit.history import LogEvent, LogGap
 from chaoskit.systems.etcd import member as command_line
+from chaoskit.systems.etcd import metrics
 from chaoskit.systems.etcd import rpc_pb2 as pb
 from chaoskit.systems.etcd.audit import EtcdAudit
 from chaoskit.systems.etcd.rpc import MEMBER_LIST, PUT, STATUS, Rpc
@@ -63,6 +64,9 @@ class Etcd:
         audit = EtcdAudit(member, endpoint, prefix, record)
         self._audits.append(audit)
         return audit
+
+    def metrics(self, endpoint: str, timeout_s: float) -> ServerMetrics | None:
+        return metrics.ask(endpoint, timeout_s)
 
     def close(self) -> None:
         for audit in self._audits:
