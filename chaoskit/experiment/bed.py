@@ -16,7 +16,7 @@ from chaoskit.topology import member_names
 
 SIZES = (1, 3, 5, 7)
 DEFAULT_MEMBERS = 3
-DEFAULT_BACKEND = AUTO
+DEFAULT_BACKEND = "process"
 
 
 @dataclass(frozen=True, slots=True)

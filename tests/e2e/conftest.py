@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.backends import EACH_BACKEND, containers_left
 from tests.e2e.chaoskit_process import BACKEND_OF_TEST, nothing_left, scratch_left
 
 
-@pytest.fixture(params=EACH_BACKEND)
+@pytest.fixture(params=EACH_BACKEND if os.environ.get("CHAOSKIT_TEST_WHOLE_RUNS_IN_CONTAINERS") else ["process"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every run of the test is on it."""
     monkeypatch.setenv(BACKEND_OF_TEST, request.param)

@@ -201,6 +201,21 @@ def leaderless(client: Client, pid: int) -> dict[str, Any]:
     return {"reasons": heard.reasons(), "refused": refused}
 
 
+def late_creation(client: Client, pid: int) -> dict[str, Any]:
+    """A watch that is not created in time; its created response comes while the next one waits for its own."""
+    first, next_one = Heard(), Heard()
+    client.watch(b"late/a", b"", 0, first.append, timeout_s=2)
+    freeze(pid)
+    late = failure(lambda: client.watch(b"late/b", b"", 0, print, timeout_s=0.5))
+    gevent.spawn_later(0.3, os.kill, pid, signal.SIGCONT)
+    client.watch(b"late/c", b"", 0, next_one.append, timeout_s=5)
+    client.put(b"late/b", b"wrong", lease=0, timeout_s=5)
+    client.put(b"late/c", b"right", lease=0, timeout_s=5)
+    next_one.wait(next_one.values)
+    gevent.sleep(0.3)
+    return {"late": late[0], "first": first.reasons(), "heard": next_one.values()}
+
+
 def churn(client: Client, pid: int) -> dict[str, Any]:
     def reconnect(times: int) -> None:
         for number in range(times):
@@ -228,6 +243,7 @@ SCENES = (
     killed,
     paused,
     leaderless,
+    late_creation,
     churn,
 )
 

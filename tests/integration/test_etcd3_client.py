@@ -114,6 +114,12 @@ def test_a_paused_member_is_found_out_by_missing_progress_within_six_seconds(tmp
     assert seen["took"] < 6
 
 
+def test_a_watch_that_was_created_too_late_is_never_taken_for_the_next_one(members: Members) -> None:
+    """etcd3 gives a created response to whoever waits, so a stream on which one came late cannot be used further."""
+    seen = play("late_creation", members)
+    assert seen == {"late": "UNKNOWN", "first": ["reset"], "heard": ["right"]}
+
+
 def test_a_hundred_reconnects_leave_no_thread_and_no_descriptor_behind(members: Members) -> None:
     seen = play("churn", members)
     assert all(after <= before + 2 for before, after in zip(seen["before"], seen["after"], strict=True)), seen

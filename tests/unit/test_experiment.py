@@ -167,7 +167,7 @@ def test_a_file_wins_over_a_packaged_experiment_of_that_name(file, monkeypatch: 
 
 def test_a_plan_has_every_default_filled_in_and_survives_its_json(file) -> None:  # type: ignore[no-untyped-def]
     plan = make_plan(file(VALID))
-    assert plan.load.client == "native" and plan.load.timeout == 2.0 and plan.cluster.backend == "auto"
+    assert plan.load.client == "native" and plan.load.timeout == 2.0 and plan.cluster.backend == "process"
     assert plan.warmup == 3.0 and plan.drain == 10.0
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     assert json.loads(plan.model_dump_json())["method"][1]["faults"][0]["fault"]["for"] == "5s"

@@ -95,8 +95,9 @@ class WatchStream:
             self._watcher.timeout = max(deadline_s - time.monotonic(), 0.001)
             self._watcher.add_callback(key, watch.take, range_end or None, start_revision or None, progress_notify=True)
         except WatchTimedOut:
-            if not self._watches:
-                self.close()  # nothing shows that this stream is alive
+            # etcd3 takes the next created response for the next watch: one that comes late would mix two watches up
+            self._end_all("reset", f"a watch was not created within {timeout_s:g} s")
+            self._etcd.close()
             raise
         finally:
             self._pending = None
