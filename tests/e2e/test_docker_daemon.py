@@ -23,7 +23,7 @@ pytestmark = [
         not os.environ.get("CHAOSKIT_TEST_WHOLE_RUNS_IN_CONTAINERS")
         or os.geteuid() != 0
         or not shutil.which("dockerd"),
-        reason="asked for by CHAOSKIT_TEST_WHOLE_RUNS_IN_CONTAINERS; a Docker daemon of one's own needs root and dockerd",
+        reason="asked for by CHAOSKIT_TEST_WHOLE_RUNS_IN_CONTAINERS; needs root and dockerd",
     ),
 ]
 
