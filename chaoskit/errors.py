@@ -39,9 +39,8 @@ class Problem:
     column: int = 0
 
     def __str__(self) -> str:
-        place = (
-            f" ({self.source}:{self.line}:{self.column})" if self.line else f" ({self.source})" if self.source else ""
-        )
+        source = "".join(char if char.isprintable() else "?" for char in self.source)  # a name may hold an escape
+        place = f" ({source}:{self.line}:{self.column})" if self.line else f" ({source})" if source else ""
         return f"{self.where}: {self.what}{place}" if self.where else f"{self.what}{place}"
 
 

@@ -6,6 +6,8 @@ A mistake of the user ends as a message on stderr and the error's exit code, nev
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -64,13 +66,27 @@ def _chaoskit(
     """Breaks an etcd cluster on purpose, under load, and says what it cost."""
 
 
+def _make_streams_usable() -> None:
+    """A closed stream swallows what is printed; an encoding that lacks a character gets an escape for it."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  open until the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line; ends the process with one of the exit codes of `verdict.ExitCode`."""
+    _make_streams_usable()
     try:
         app()
     except ChaoskitError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full or read-only disk, a folder where a file should be: the machine's, not ours
+        print(f"{error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(ExitCode.INFRASTRUCTURE)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except Exception:  # Python's own exit code for it is 1, which here means that the cluster misbehaved

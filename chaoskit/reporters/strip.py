@@ -79,9 +79,14 @@ def goodput(counts: Sequence[Mapping[str, int]]) -> tuple[str, list[float]]:
 
 
 def phase_at(figures: Figures, second: int) -> PhaseFigures | None:
-    """The phase in the middle of a second; where two overlap, the one that began later."""
-    begun = [phase for phase in figures.phases if phase.begins_s <= second + 0.5]
-    return max(begun, key=lambda phase: phase.begins_s, default=None)
+    """The phase in the middle of a second; where two overlap, the one that began later.
+
+    None between phases: from the injection of a fault to its proof, which is long when a member takes its time to go.
+    """
+    middle_s = second + 0.5
+    begun = [phase for phase in figures.phases if phase.begins_s <= middle_s]
+    latest = max(begun, key=lambda phase: phase.begins_s, default=None)
+    return latest if latest and middle_s <= latest.begins_s + latest.seconds + 0.5 else None
 
 
 def _loudest(kinds: Sequence[str]) -> str:

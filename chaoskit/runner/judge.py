@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from chaoskit import __version__
 from chaoskit.checkers import CHECKERS
@@ -77,10 +77,25 @@ def _findings(history: History, figures: Figures, promises: Promises, identity: 
         if not (identity.steady_state_failed and name in NOT_JUDGED_WITHOUT_STEADY_STATE)
         for finding in _run_checker(checker, history, figures, promises)
     ]
+    if _damaged(history):
+        checked = [_doubted(finding) for finding in checked]
     yield from _how_it_ended(identity, checked)
     if not identity.steady_state_failed:
         yield from missing(identity.planned_faults, history)
     yield from checked
+
+
+def _damaged(history: History) -> bool:
+    """Whether operations that were recorded are missing, so that their absence proves nothing."""
+    return history.mark("worker_lost") is not None or any(name.startswith("worker-") for name in history.torn_shards)
+
+
+def _doubted(finding: Finding) -> Finding:
+    """What failed for want of operations is not known when operations are missing. What was seen stays seen."""
+    of_absence = finding.kind == "slo" or finding.promise.startswith("Recovered: ")
+    if not (of_absence and finding.verdict is Verdict.FAIL):
+        return finding
+    return replace(finding, verdict=Verdict.UNKNOWN, sentence=f"{finding.sentence}; but the history is damaged")
 
 
 def _run_checker(checker: Checker, history: History, figures: Figures, promises: Promises) -> list[Finding]:

@@ -202,3 +202,22 @@ def test_the_schema_spells_defaults_with_units_and_allows_variables(chaoskit: Ch
     assert schema["properties"]["warmup"]["default"] == "3s"
     members = schema["$defs"]["ClusterSpec"]["properties"]["members"]
     assert {"type": "string", "pattern": r"\$\{.+\}"} in members["anyOf"]
+
+
+@pytest.mark.parametrize("redirect", [">&-", "2>&-", ">/dev/full"])
+def test_a_stream_that_is_closed_or_full_is_no_defect_of_ours(redirect: str, tmp_path: Path) -> None:
+    """Through a shell, because only that can start a program without a stream."""
+    script = tmp_path / "redirected.sh"
+    script.write_text(f"{sys.executable} -m chaoskit list faults {redirect}\n")
+    ended = subprocess.run(["/bin/sh", script], capture_output=True, text=True, check=False, timeout=30)
+    assert "Traceback" not in ended.stderr + ended.stdout
+    assert ended.returncode == (4 if "full" in redirect else 0)
+
+
+def test_an_encoding_without_our_characters_gets_escapes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "chaoskit", "list", "experiments"]
+    ended = subprocess.run(
+        command, capture_output=True, env={"PYTHONIOENCODING": "ascii"}, cwd=tmp_path, check=False, timeout=30
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.isascii()

@@ -222,6 +222,22 @@ def test_a_torn_shard_is_inconclusive_and_blames_no_tail_on_the_server() -> None
     assert results.exit_code is ExitCode.INCONCLUSIVE
 
 
+@pytest.mark.parametrize("damage", ["torn", "lost"])
+def test_what_fails_for_want_of_operations_is_unknown_when_operations_are_missing(damage: str) -> None:
+    history = healthy()
+    history.operations = [op for op in history.operations if op.due_ns < at(8)]
+    promises = Promises(slo=("write.gap < 1s",))
+    whole = judge(history, promises, IDENTITY)
+    assert whole.exit_code is ExitCode.DEVIATED
+    if damage == "torn":
+        history.torn_shards = ("worker-0.shard",)
+    else:
+        history.marks.append(Mark("worker_lost", at(9), "killed"))
+    damaged = judge(history, promises, IDENTITY)
+    assert damaged.exit_code is ExitCode.INCONCLUSIVE
+    assert not [finding for finding in damaged.findings if finding.verdict is Verdict.FAIL]
+
+
 def test_a_tail_at_the_drain_deadline_breaks_liveness() -> None:
     history = healthy()
     _shorten(history)
