@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,13 +100,6 @@ def find(
         for way in _WAYS[3:]:
             failed.setdefault(way, str(reason))
         raise _not_found(wanted, failed) from reason
-
-
-def fetch_all(
-    wanted: Sequence[tuple[str, str]], say: Callable[[str], None] = say_to_stderr, cache: Path | None = None
-) -> tuple[Binary, ...]:
-    """`find` for each (name, version), in order; the first that cannot be had raises ServerNotFound."""
-    return tuple(find(name, version, say=say, cache=cache) for name, version in wanted)
 
 
 def cached(server: str, version: str, cache: Path | None = None) -> Path | None:

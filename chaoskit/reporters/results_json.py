@@ -59,11 +59,6 @@ def read_results(path: Path) -> Results:
         raise _refused(path, f"is damaged: {error}; `chaoskit judge {path.parent}` writes it anew") from error
 
 
-def schema() -> dict[str, object]:
-    """JSON Schema of results.json."""
-    return msgspec.json.schema(Results)
-
-
 class _Versioned(msgspec.Struct):
     schema_version: int
 

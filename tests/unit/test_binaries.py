@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from chaoskit.clusters import go_builds, releases
-from chaoskit.clusters.binaries import KNOWN_VERSIONS, Binary, cache_dir, cached, fetch_all, find, locked, recipes_dir
+from chaoskit.clusters.binaries import KNOWN_VERSIONS, Binary, cache_dir, cached, find, locked, recipes_dir
 from chaoskit.clusters.programs import SERVERS, Unusable, check_version, run
 from chaoskit.errors import ServerNotFound
 
@@ -747,9 +747,9 @@ def test_a_tool_from_before_its_time_is_not_looked_for(bench: Bench) -> None:
     assert bench.failure("etcdutl", "3.4.23") == "etcd 3.4.23 has no etcdutl; it came with 3.5"
 
 
-def test_fetch_all_gives_each_in_order(bench: Bench) -> None:
+def test_a_second_program_of_one_build_comes_from_the_cache(bench: Bench) -> None:
     bench.install_go()
-    found = fetch_all([("etcd", "9.9.9"), ("etcdctl", "9.9.9")], bench.lines.append, bench.cache)
+    found = [find(name, "9.9.9", say=bench.lines.append, cache=bench.cache) for name in ("etcd", "etcdctl")]
     assert [(binary.name, binary.source) for binary in found] == [("etcd", "built"), ("etcdctl", "cache")]
 
 
