@@ -34,8 +34,8 @@ check: setup  ## what to run before each commit, under a minute
 e2e: setup  ## whole runs as a user starts them
 	$(BIN)/pytest -m e2e
 
-bench: setup  ## what the test bed itself costs: Toxiproxy's share, paired in one run
-	$(BIN)/python -m tests.bench
+bench: setup  ## the load worker against its peers, paired in one run; options: make bench BENCH='--only put'
+	$(BIN)/python -m tests.bench $(BENCH)
 
 clean:  ## heals what a crash left, then removes what was built here
 	-test -x $(BIN)/chaoskit && $(BIN)/chaoskit clean

@@ -6,6 +6,8 @@ Times of latencies are milliseconds, other times seconds; rates are per second.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from chaoskit.verdict import ExitCode, Finding, Verdict
@@ -27,6 +29,7 @@ class Percentiles(_Part, frozen=True, kw_only=True):
     p99_9: float | None = None
     max: float | None = None
     censored: int = 0
+    stddev: float | None = None  # of all values, not of a sample of them
 
 
 class OperationFigures(_Part, frozen=True, kw_only=True):
@@ -42,6 +45,8 @@ class OperationFigures(_Part, frozen=True, kw_only=True):
     response_ms: Percentiles  # done − due
     service_ms: Percentiles  # done − sent
     errors: dict[str, int] = {}  # "STATUS: message" → count
+    conflicts: int = 0  # acknowledged transactions that wrote nothing, because somebody else had changed the key
+    closed: bool = False  # clients waited for their answers: what a stall kept from being called is in no figure
 
 
 class WatchFigures(_Part, frozen=True, kw_only=True):
@@ -71,10 +76,12 @@ class PhaseFigures(_Part, frozen=True, kw_only=True):
     seconds: float
     ops: dict[str, OperationFigures]
     watch: WatchFigures = WatchFigures()  # of the events whose write was acknowledged in this phase
+    slow_watch: WatchFigures = WatchFigures()  # the same of watches that read late on purpose, which are in no other
     write_gap_s: float | None = None
     leader_changes: int = 0
     generator_lag_p99_ms: float | None = None
     generator_cpu_max: float | None = None
+    generator_stalled: float | None = None  # share of the phase in which a worker's event loop stood still, at least
 
 
 class LogFigures(_Part, frozen=True, kw_only=True):
@@ -86,6 +93,16 @@ class LogFigures(_Part, frozen=True, kw_only=True):
     missing_revisions: int = 0  # must exist, but nobody saw what they changed
     reached: dict[str, int] = {}  # member → last revision that its audit watcher saw
     unknown_applied: int = 0  # writes of unknown outcome that did happen
+    broken: dict[str, int] = {}  # guarantee → how often it was broken, 0 where it held
+    evidence: dict[str, tuple[str, ...]] = {}
+
+
+class AnswerFigures(_Part, frozen=True, kw_only=True):
+    """What clients were told, held against the ground truth: reads, ranges, transactions, deletes."""
+
+    checked: int = 0
+    not_known: int = 0  # the ground truth has a hole where the answer came from
+    unknown_deletes_applied: int = 0  # deletes without an answer that did happen
     broken: dict[str, int] = {}  # guarantee → how often it was broken, 0 where it held
     evidence: dict[str, tuple[str, ...]] = {}
 
@@ -168,13 +185,64 @@ class MemberFigures(_Part, frozen=True, kw_only=True):
     load: dict[str, MemberLoad] = {}  # by phase
 
 
+class WorkerFigures(_Part, frozen=True, kw_only=True):
+    """One load worker in the judged phases."""
+
+    worker: int
+    host: str = ""  # of a worker that joined from elsewhere
+    sent: int
+    lag_ms: Percentiles
+    cpu: float | None  # highest second, 0..1
+    loop_stall_ms: float | None
+    rss_bytes: int | None
+    clock_offset_s: float = 0.0  # controller's clock − its own, as first measured; 0 on the controller's machine
+    clock_doubt_ms: float = 0.0  # by how much its times may be wrong against the controller's
+    lost_at_s: float | None = None
+
+
 class GeneratorFigures(_Part, frozen=True, kw_only=True):
     lag_ms: Percentiles
     cpu: float | None  # highest second of any worker, 0..1
     cpu_mean: float | None
     loop_stall_ms: float | None
     rss_bytes: int | None
+    gc_pause_ms: float | None = None  # longest collection of garbage
+    gc_share: float | None = None  # of the workers' time
     saturated_phases: tuple[str, ...] = ()
+    workers: tuple[WorkerFigures, ...] = ()
+
+
+StepVerdict = Literal["held", "broke", "unknown"]
+KneeOutcome = Literal["found", "not reached", "broke at once", "unknown"]
+
+
+class KneeStep(_Part, frozen=True, kw_only=True):
+    """One step of a search; figures are None where nothing was due."""
+
+    rate_per_s: float  # that was asked for
+    phase: str
+    seconds: float = 0.0
+    offered_per_s: float | None = None
+    goodput_per_s: float | None = None  # acknowledged within the step
+    p99_ms: float | None = None  # response, of what was due in the step
+    service_p99_ms: float | None = None
+    lag_p99_ms: float | None = None  # the generator's
+    cpu: float | None = None  # highest second of a worker
+    verdict: StepVerdict
+    why: str = ""
+
+
+class KneeFigures(_Part, frozen=True, kw_only=True):
+    """One search. The knee is `at_least_per_s` when it was found; otherwise it lies between the two, where known."""
+
+    name: str
+    operation: str
+    p99_limit_ms: float
+    outcome: KneeOutcome
+    at_least_per_s: float | None  # the last step that held; None: not even the first
+    below_per_s: float | None  # the step that broke
+    why: str
+    steps: tuple[KneeStep, ...]
 
 
 class Second(_Part, frozen=True, kw_only=True):
@@ -187,8 +255,20 @@ class Second(_Part, frozen=True, kw_only=True):
     p99_ms: float | None
     watch_events: int
     leader: str
+    generator_lag_p99_ms: float | None = None  # of what was due in this second
+    generator_cpu: float | None = None  # of the busiest worker, as are the following
+    loop_stall_ms: float | None = None
+    gc_pause_ms: float | None = None
     cpu: dict[str, float] = {}  # member → cores
     memory_bytes: dict[str, int] = {}
+    read_bytes_per_s: dict[str, float] = {}
+    written_bytes_per_s: dict[str, float] = {}
+    received_bytes_per_s: dict[str, float] = {}  # from clients and peers
+    sent_bytes_per_s: dict[str, float] = {}
+    fsync_ms: dict[str, float] = {}  # mean of the write-ahead log's
+    commit_ms: dict[str, float] = {}  # mean of the database's
+    proposals_pending: dict[str, int] = {}
+    db_bytes: dict[str, int] = {}
 
 
 class Event(_Part, frozen=True, kw_only=True):
@@ -218,7 +298,10 @@ class Figures(_Part, frozen=True, kw_only=True):
     generator: GeneratorFigures
     timeline: tuple[Second, ...]
     log: LogFigures = LogFigures()
+    slow_watch: WatchFigures = WatchFigures()  # watches that read late on purpose; `watch` is all others
+    answers: AnswerFigures = AnswerFigures()
     events: tuple[Event, ...] = ()
+    knees: tuple[KneeFigures, ...] = ()
 
 
 class Results(Figures, frozen=True, kw_only=True):

@@ -72,7 +72,7 @@ def show_duration(seconds: float) -> str:
 
 def show_size(size: int) -> str:
     """The spelling that `parse_size` reads back: 256B, 1KiB."""
-    for unit in ("GiB", "MiB", "KiB"):
+    for unit in ("GiB", "GB", "MiB", "MB", "KiB", "KB"):
         if size and size % _SIZE_UNITS[unit] == 0:
             return f"{size // _SIZE_UNITS[unit]}{unit}"
     return f"{size}B"

@@ -58,7 +58,7 @@ def worst_exit(codes: Iterable[ExitCode]) -> ExitCode:
     return ExitCode.PASS
 
 
-FindingKind = Literal["guarantee", "slo", "steady-state", "fault", "generator", "infrastructure"]
+FindingKind = Literal["guarantee", "slo", "steady-state", "fault", "generator", "infrastructure", "search"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import pytest
 
 from chaoskit.clusters import BACKENDS
 from chaoskit.clusters.docker_daemon import Daemon, endpoint
-from chaoskit.clusters.procfs import marked_processes
+from chaoskit.clusters.procfs import Identity, marked_processes
 
 _ORDERED = os.environ.get("CHAOSKIT_TEST_BACKENDS")
 
@@ -65,15 +65,25 @@ class DockerHands:
     def log(self, run_dir: Path, run_id: str, server: str) -> str:
         return str(self.container(run_id, server).logs().decode())
 
-    def left(self, run_id: str = "") -> list[str]:
+    def left(self, run_id: str = "", but_of_others: bool = False) -> list[str]:
         filters = {"label": f"chaoskit.run={run_id}" if run_id else "chaoskit.run"}
         client = self.client
         things = [
-            *client.containers.list(all=True, filters=filters),
+            *client.containers.list(all=True, filters=filters, ignore_removed=True),
             *client.networks.list(filters=filters),
             *client.volumes.list(filters=filters),
         ]
-        return [f"{type(thing).__name__.lower()} {thing.name}" for thing in things]
+        return [
+            f"{type(thing).__name__.lower()} {thing.name}"
+            for thing in things
+            if not (but_of_others and _of_a_live_run_elsewhere(thing))
+        ]
+
+
+def _of_a_live_run_elsewhere(thing: Any) -> bool:
+    labels = thing.attrs.get("Labels") or thing.attrs.get("Config", {}).get("Labels") or {}
+    owner = Identity.parse(labels.get("chaoskit.owner", ""))
+    return owner is not None and owner.pid != os.getpid() and owner.alive
 
 
 HANDS = {"process": LocalHands, "docker": DockerHands}
@@ -94,5 +104,5 @@ needs_docker = pytest.mark.skipif(bool(DOCKER_MISSING), reason=DOCKER_MISSING or
 
 
 def containers_left() -> list[str]:
-    """What any run has at the daemon, if there is one."""
-    return [] if DOCKER_MISSING else DockerHands().left()
+    """What runs of this test session have at the daemon, if there is one; somebody else's live run is not ours."""
+    return [] if DOCKER_MISSING else DockerHands().left(but_of_others=True)

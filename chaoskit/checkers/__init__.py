@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from chaoskit.checkers.answers import AnswersChecker
 from chaoskit.checkers.evidence import EvidenceChecker
 from chaoskit.checkers.fault import FaultChecker
 from chaoskit.checkers.generator import GeneratorChecker
+from chaoskit.checkers.knee import KneeChecker
 from chaoskit.checkers.lease import LeaseChecker
 from chaoskit.checkers.log_agreement import LogAgreementChecker
 from chaoskit.checkers.slo import SloChecker
@@ -17,7 +19,9 @@ CHECKERS: dict[str, Checker] = {
     "steady-state": SteadyStateChecker(),
     "fault": FaultChecker(),
     "generator": GeneratorChecker(),
+    "knee": KneeChecker(),
     "log": LogAgreementChecker(),
+    "answers": AnswersChecker(),
     "watch": WatchChecker(),
     "lease": LeaseChecker(),
     "slo": SloChecker(),

@@ -44,8 +44,11 @@ def _operations(figures: Figures) -> Finding:
 
 def _whole_history(history: History) -> Finding:
     trouble = [f"{name} has a torn end" for name in history.torn_shards]
-    trouble += [f"a load worker was lost: {mark.detail}" for mark in history.marks if mark.kind == "worker_lost"]
-    return _finding("The history is whole", trouble, "no shard is torn, no worker was lost")
+    lost = [mark for mark in history.marks if mark.kind == "worker_lost"]
+    replaced = {mark.worker for mark in history.marks if mark.kind == "share_redistributed"}
+    trouble += [f"a load worker was lost: {mark.detail}" for mark in lost if mark.worker not in replaced]
+    says = f"the others took over from {len(lost)} lost" if lost else "no worker was lost"
+    return _finding("The history is whole", trouble, f"no shard is torn, {says}")
 
 
 def _ground_truth(history: History, figures: Figures) -> Finding:
@@ -56,7 +59,12 @@ def _ground_truth(history: History, figures: Figures) -> Finding:
     if log.missing_revisions:
         trouble.append(f"{log.missing_revisions} revisions are known to nobody")
         trouble += log.evidence.get("holes", ())
-    says = f"all revisions from {log.first_revision} to {log.last_revision} are known"
+    what = (
+        "all changes below the run's own prefix from revision"
+        if history.mark("shared_cluster")
+        else "all revisions from"
+    )
+    says = f"{what} {log.first_revision} to {log.last_revision} are known"
     return _finding("The ground truth is whole", trouble, says, {"missing_revisions": log.missing_revisions})
 
 

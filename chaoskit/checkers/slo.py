@@ -26,8 +26,9 @@ from chaoskit.checkers.slo_metrics import (
 )
 from chaoskit.contracts import Promises
 from chaoskit.errors import unknown
+from chaoskit.figures.knee import where_it_lies
 from chaoskit.history import History
-from chaoskit.results import Figures, RecoveryFigures
+from chaoskit.results import Figures, KneeFigures, RecoveryFigures
 from chaoskit.units import parse_duration, parse_rate, parse_share
 from chaoskit.verdict import Finding, Verdict
 
@@ -72,8 +73,9 @@ def parse(text: str, operations: Collection[str] = OPERATIONS) -> Slo:
     relative = bool(match["relative"])
     if relative and metric.unit not in ("rate", "duration"):
         raise ValueError(f"{match['what']} is a {metric.unit}; only rates and durations compare with the baseline")
-    if relative and subject in ("recovery", "write"):
-        raise ValueError(f"{match['what']} has no value in a baseline to compare with; write a duration such as 5s")
+    if relative and subject in ("recovery", "write", "knee"):
+        instead = "a rate such as 1500/s" if metric.unit == "rate" else "a duration such as 5s"
+        raise ValueError(f"{match['what']} has no value in a baseline to compare with; write {instead}")
     limit = parse_share(match["value"]) if relative else _value(match["value"], metric.unit)
     return Slo(" ".join(text.split()), subject, name, match["op"], limit, relative, phases)
 
@@ -127,7 +129,13 @@ class _Answer:
 
 def evaluate(slo: Slo, figures: Figures, kind: Literal["slo", "steady-state"] = "slo") -> Finding:
     """Hold one promise against the figures. The worst of several scopes speaks."""
-    answers = _recoveries(slo, figures) if slo.subject == "recovery" else _answers(slo, figures, kind)
+    match slo.subject:
+        case "recovery":
+            answers = _recoveries(slo, figures)
+        case "knee":
+            answers = _knees(slo, figures)
+        case _:
+            answers = _answers(slo, figures, kind)
     verdict = Verdict.worst(answer.verdict for answer in answers)
     worst = next(answer for answer in answers if answer.verdict is verdict)
     word = {Verdict.PASS: "held", Verdict.FAIL: "broken", Verdict.UNKNOWN: "not known"}[verdict]
@@ -163,7 +171,8 @@ def _answer(slo: Slo, metric: Metric, scope: Scope, limit: float) -> _Answer:
         return _Answer(Verdict.UNKNOWN, f"nothing {where} tells", limit=limit)
     holds = _OPERATORS[slo.op](value, limit)
     of_limit = f", {slo.limit:.0%} of baseline is {_show(limit, metric.unit)}" if slo.of_baseline else ""
-    says = f"{_show(value, metric.unit)} {where}{of_limit}"
+    closed = slo.subject in scope.ops and scope.ops[slo.subject].closed and metric.timing
+    says = f"{_show(value, metric.unit)} {where}{of_limit}{' (closed model: a stall hides)' * closed}"
     if scope.saturated and (metric.timing or (metric.unit == "rate" and not holds)):
         return _Answer(Verdict.UNKNOWN, f"generator saturated, {says}", value, limit)
     return _Answer(Verdict.PASS if holds else Verdict.FAIL, says, value, limit)
@@ -174,6 +183,27 @@ def _recoveries(slo: Slo, figures: Figures) -> list[_Answer]:
     if not chosen:
         return [_Answer(Verdict.UNKNOWN, "no such fault was proven")]
     return [_recovered(slo, recovery, figures) for recovery in chosen]
+
+
+def _knees(slo: Slo, figures: Figures) -> list[_Answer]:
+    chosen = [knee for knee in figures.knees if not slo.phases or fnmatchcase(knee.name, slo.phases)]
+    return [_knee(slo, knee) for knee in chosen] or [_Answer(Verdict.UNKNOWN, "no such search was made")]
+
+
+def _knee(slo: Slo, knee: KneeFigures) -> _Answer:
+    """A search that did not find its knee still knows between which rates it lies."""
+    says = f"{knee.name} {where_it_lies(knee)}"
+    low, high = knee.at_least_per_s or 0.0, knee.below_per_s
+    holds = _OPERATORS[slo.op]
+    if knee.outcome == "found":
+        verdict = Verdict.PASS if holds(low, slo.limit) else Verdict.FAIL
+        return _Answer(verdict, says, low, slo.limit)
+    upwards, downwards = slo.op in (">", ">="), slo.op in ("<", "<=")
+    if (upwards and holds(low, slo.limit)) or (downwards and high is not None and high <= slo.limit):
+        return _Answer(Verdict.PASS, says, limit=slo.limit)
+    if (downwards and not holds(low, slo.limit)) or (upwards and high is not None and high <= slo.limit):
+        return _Answer(Verdict.FAIL, says, limit=slo.limit)
+    return _Answer(Verdict.UNKNOWN, says, limit=slo.limit)
 
 
 def _names_fault(glob: str, fault: str) -> bool:

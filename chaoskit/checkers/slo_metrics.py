@@ -1,4 +1,4 @@
-"""Every figure that a promise can be about, by subject: put, watch, lease, write, recovery, leader, goodput.
+"""Every figure that a promise can be about, by subject: put, watch, slow_watch, lease, write, recovery and so on.
 
 Values are seconds, shares 0..1, counts, or rates per second; None where the run tells nothing.
 """
@@ -13,7 +13,10 @@ from typing import Literal
 
 from chaoskit.results import Figures, OperationFigures, Percentiles, PhaseFigures, WatchFigures
 
-OPERATIONS = ("put", "read", "lease_grant", "lease_keepalive", "lease_revoke")
+PACED = ("put", "read", "delete", "txn", "range")
+OPERATIONS = (
+    *PACED, "txn_read", "range_page", "lease_grant", "lease_keepalive", "lease_revoke",
+)  # fmt: skip
 WHOLE_RUN = "the whole run"
 BASELINE = "baseline"
 
@@ -27,6 +30,7 @@ class Scope:
     name: str
     ops: Mapping[str, OperationFigures]
     watch: WatchFigures
+    slow_watch: WatchFigures
     write_gap_s: float | None
     leader_changes: int
     saturated: bool
@@ -79,6 +83,10 @@ def _errors(figures: OperationFigures) -> float | None:
     return bad / (bad + figures.ok) if bad + figures.ok else None
 
 
+def _conflicts(figures: OperationFigures) -> float | None:
+    return figures.conflicts / figures.ok if figures.ok else None
+
+
 _PERCENTILES = ("p50", "p90", "p99", "p99_9", "max")
 
 
@@ -93,27 +101,29 @@ def _operation_metrics(kind: str) -> dict[str, Metric]:
         "unknown": _operation(kind, "count", lambda figures: figures.unknown),
         "unsent": _operation(kind, "count", lambda figures: figures.unsent),
     }
-    for name in _PERCENTILES:
+    if kind == "txn":
+        metrics["conflicts"] = _operation(kind, "share", _conflicts)
+    for name in (*_PERCENTILES, "stddev"):
         metrics[name] = _operation(kind, "duration", partial(_response, name), timing=True)
         metrics[f"service.{name}"] = _operation(kind, "duration", partial(_service, name), timing=True)
     return metrics
 
 
-def _watch(unit: Unit, read: Callable[[WatchFigures], float | None], *, timing: bool = False) -> Metric:
-    return Metric(unit, lambda scope: read(scope.watch) if scope.watch.watches else None, timing=timing)
+def _watch(of: Callable[[Scope], WatchFigures]) -> dict[str, Metric]:
+    def metric(unit: Unit, read: Callable[[WatchFigures], float | None], *, timing: bool = False) -> Metric:
+        return Metric(unit, lambda scope: read(of(scope)) if of(scope).watches else None, timing=timing)
 
-
-_WATCH = {
-    "lost": _watch("count", lambda figures: figures.silent_loss),
-    "client_loss": _watch("count", lambda figures: figures.client_loss),
-    "declared_loss": _watch("count", lambda figures: figures.declared_loss),
-    "tail": _watch("count", lambda figures: figures.tail),
-    "duplicate": _watch("count", lambda figures: figures.duplicate),
-    "out_of_order": _watch("count", lambda figures: figures.out_of_order),
-    "late": _watch("count", lambda figures: figures.late, timing=True),
-    "stall": _watch("duration", lambda figures: figures.stall_max_s),
-    "reconnects": _watch("count", lambda figures: sum(figures.reconnects.values())),
-} | {f"lag.{name}": _watch("duration", partial(_lag, name), timing=True) for name in _PERCENTILES}
+    return {
+        "lost": metric("count", lambda figures: figures.silent_loss),
+        "client_loss": metric("count", lambda figures: figures.client_loss),
+        "declared_loss": metric("count", lambda figures: figures.declared_loss),
+        "tail": metric("count", lambda figures: figures.tail),
+        "duplicate": metric("count", lambda figures: figures.duplicate),
+        "out_of_order": metric("count", lambda figures: figures.out_of_order),
+        "late": metric("count", lambda figures: figures.late, timing=True),
+        "stall": metric("duration", lambda figures: figures.stall_max_s),
+        "reconnects": metric("count", lambda figures: sum(figures.reconnects.values())),
+    } | {f"lag.{name}": metric("duration", partial(_lag, name), timing=True) for name in _PERCENTILES}
 
 
 def _lease(read: Callable[[Figures], float | None], unit: Unit = "count") -> Metric:
@@ -129,8 +139,8 @@ _LEASE = {
 
 
 def _goodput(scope: Scope) -> float | None:
-    """Puts and reads together: leases pace themselves."""
-    rates = [scope.ops[kind].goodput_per_s for kind in ("put", "read") if kind in scope.ops]
+    """All that is due by a rate together: leases pace themselves, further pages and reads of transactions follow."""
+    rates = [scope.ops[kind].goodput_per_s for kind in PACED if kind in scope.ops]
     return sum(rates) if rates else None
 
 
@@ -138,8 +148,13 @@ def _recovery(_scope: Scope) -> float | None:
     raise AssertionError("recoveries are judged fault by fault, never by scope")
 
 
+def _knee(_scope: Scope) -> float | None:
+    raise AssertionError("knees are judged search by search, never by scope")
+
+
 RUN: dict[str, dict[str, Metric]] = {
-    "watch": _WATCH,
+    "watch": _watch(lambda scope: scope.watch),
+    "slow_watch": _watch(lambda scope: scope.slow_watch),
     "lease": _LEASE,
     "write": {
         "gap": Metric("duration", lambda scope: scope.write_gap_s),
@@ -148,6 +163,7 @@ RUN: dict[str, dict[str, Metric]] = {
     "recovery": {"time": Metric("duration", _recovery), "since_heal": Metric("duration", _recovery)},
     "leader": {"changes": Metric("count", lambda scope: scope.leader_changes)},
     "goodput": {"": Metric("rate", _goodput)},
+    "knee": {"": Metric("rate", _knee)},
 }
 
 
@@ -163,13 +179,13 @@ def scopes_of(figures: Figures, glob: str) -> list[Scope]:
 
 def _whole_run(figures: Figures) -> Scope:
     return Scope(
-        WHOLE_RUN, figures.totals, figures.watch, figures.write_gap_s, figures.leader_changes,
+        WHOLE_RUN, figures.totals, figures.watch, figures.slow_watch, figures.write_gap_s, figures.leader_changes,
         bool(figures.generator.saturated_phases), figures,
     )  # fmt: skip
 
 
 def _of_phase(phase: PhaseFigures, figures: Figures) -> Scope:
     return Scope(
-        phase.name, phase.ops, phase.watch, phase.write_gap_s, phase.leader_changes,
+        phase.name, phase.ops, phase.watch, phase.slow_watch, phase.write_gap_s, phase.leader_changes,
         phase.name in figures.generator.saturated_phases, figures,
     )  # fmt: skip

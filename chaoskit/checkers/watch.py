@@ -5,7 +5,7 @@ Client loss and declared loss break no promise of the server; they are figures, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from chaoskit.checkers.evidence import is_torn
 from chaoskit.checkers.fault import unhealed
@@ -26,6 +26,8 @@ _HOW_BROKEN = {
     "Truthful": "{count} events that are not in the log",
 }
 
+_SLOW = " (slow watches)"  # a guarantee holds however late a client reads
+
 
 class WatchChecker:
     """etcd's promises about watches, and that each reaches the final marker. Silent about a run without watches."""
@@ -33,21 +35,24 @@ class WatchChecker:
     name = "watch"
 
     def check(self, history: History, figures: Figures, _promises: Promises) -> Sequence[Finding]:
-        watch = figures.watch
-        if not watch.watches:
-            return []
-        return [*(_guarantee(promise, watch) for promise in watch.broken), _live(history, watch)]
+        kinds = (("", figures.watch), (_SLOW, figures.slow_watch))
+        return [finding for whose, watch in kinds if watch.watches for finding in _findings(history, watch, whose)]
 
 
-def _guarantee(promise: str, watch: WatchFigures) -> Finding:
-    count, evidence = watch.broken[promise], watch.evidence.get(promise, ())
+def _findings(history: History, watch: WatchFigures, whose: str) -> Iterator[Finding]:
+    yield from (_guarantee(name, watch, whose) for name in watch.broken)
+    yield _live(history, watch, whose)
+
+
+def _guarantee(name: str, watch: WatchFigures, whose: str) -> Finding:
+    count, evidence, promise = watch.broken[name], watch.evidence.get(name, ()), f"{name}{whose}"
     if count:
-        how = _HOW_BROKEN[promise].format(count=count, delivered=watch.delivered, expected=watch.expected)
+        how = _HOW_BROKEN[name].format(count=count, delivered=watch.delivered, expected=watch.expected)
         return _finding(promise, Verdict.FAIL, f"{promise} broken: {how}; first: {evidence[0]}", watch, evidence)
-    if promise == "Reliable" and watch.silent_loss is None:
+    if name == "Reliable" and watch.silent_loss is None:
         return _finding(promise, Verdict.UNKNOWN, f"{promise} not known: the ground truth has a hole", watch)
     held = f"{promise} held over {watch.delivered} events of {watch.watches} watches"
-    if promise == "Reliable":
+    if name == "Reliable":
         held = f"{promise} held: 0 of {watch.expected} events silently lost by {watch.watches} watches{_others(watch)}"
     return _finding(promise, Verdict.PASS, held, watch)
 
@@ -58,8 +63,8 @@ def _others(watch: WatchFigures) -> str:
     return "".join(f"; {count} lost {how}" for how, count in lost.items() if count)
 
 
-def _live(history: History, watch: WatchFigures) -> Finding:
-    promise = "Live after heal"
+def _live(history: History, watch: WatchFigures, whose: str) -> Finding:
+    promise = f"Live after heal{whose}"
     if watch.tail == 0:
         held = f"{promise} held: every watch delivered all events up to the final marker"
         return _finding(promise, Verdict.PASS, held, watch)
@@ -86,7 +91,7 @@ def _doubt(history: History, watch: WatchFigures) -> str:
 def _finding(
     promise: str, verdict: Verdict, sentence: str, watch: WatchFigures, evidence: tuple[str, ...] = ()
 ) -> Finding:
-    broken = watch.broken.get(promise, watch.tail or 0)
+    broken = watch.broken.get(promise.removesuffix(_SLOW), watch.tail or 0)
     return Finding(
         checker="watch",
         promise=promise,

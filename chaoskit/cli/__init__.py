@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -17,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from chaoskit import __version__
+from chaoskit.cli.web_ui import with_default_port
 from chaoskit.errors import ChaoskitError
 from chaoskit.verdict import ExitCode
 
@@ -26,11 +28,15 @@ VERBS = {
     "validate": "chaoskit.cli.validate:validate",
     "judge": "chaoskit.cli.judge:judge",
     "report": "chaoskit.cli.report:report",
+    "history": "chaoskit.cli.history:history",
+    "worker": "chaoskit.cli.worker:worker",
     "clean": "chaoskit.cli.clean:clean",
     "doctor": "chaoskit.cli.doctor:doctor",
     "list": "chaoskit.cli.list:list_",
     "schema": "chaoskit.cli.schema:schema",
 }
+
+_READER_GONE = 128 + signal.SIGPIPE  # as a shell calls programs that SIGPIPE ended
 
 
 class _Verbs(TyperGroup):
@@ -43,8 +49,11 @@ class _Verbs(TyperGroup):
         if name not in VERBS:
             return None
         module, _, function = VERBS[name].partition(":")
+        found = getattr(import_module(module), function)
+        if isinstance(found, typer.Typer):  # verbs of its own
+            return typer.main.get_command(found)  # type: ignore[return-value]
         verb = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-        verb.command(name)(getattr(import_module(module), function))
+        verb.command(name)(found)
         return typer.main.get_command(verb)  # type: ignore[return-value]
 
 
@@ -80,7 +89,9 @@ def main() -> None:
     """Run the command line; ends the process with one of the exit codes of `verdict.ExitCode`."""
     _make_streams_usable()
     try:
-        app()
+        app(with_default_port(sys.argv[1:]))
+    except SystemExit as end:  # typer's answer to a closed pipe is 1, which here means that the cluster misbehaved
+        sys.exit(_READER_GONE if isinstance(end.__context__, BrokenPipeError) else end.code)
     except ChaoskitError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -14,8 +14,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from chaoskit.clusters import BACKENDS
+from chaoskit.clusters import BACKENDS, external_debt, journal
 from chaoskit.clusters.binaries import KNOWN_VERSIONS, cache_dir, cached
+from chaoskit.contracts import key_prefix
 from chaoskit.verdict import ExitCode
 
 _FILES_WANTED = 4096
@@ -44,6 +45,7 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="The checks as JSO
 def _checks() -> Iterator[Check]:
     yield Check("python", "ok", sys.version.split()[0])
     yield from _backends()
+    yield from _debts()
     yield from _servers()
     yield _files()
     yield _disk()
@@ -56,6 +58,13 @@ def _backends() -> Iterator[Check]:
     for name, lacks in missing.items():
         state: Literal["ok", "note", "missing"] = "ok" if not lacks else "note" if usable else "missing"
         yield Check(f"backend {name}", state, "; ".join(lacks) or BACKENDS[name]().about())
+
+
+def _debts() -> Iterator[Check]:
+    """Keys that killed runs left in clusters of others; the clusters are not touched."""
+    for run_id, endpoints in external_debt.owing(journal.state_dir()):
+        what = f"left keys below {key_prefix(run_id)} in the cluster at {', '.join(endpoints)}; `chaoskit clean`"
+        yield Check(f"run {run_id}", "note", f"{what} removes them")
 
 
 def _servers() -> Iterator[Check]:

@@ -96,8 +96,15 @@ def _manual(entry: object) -> str:
     manual = getdoc(entry) or ""
     if not (isinstance(entry, type) and hasattr(entry, "needs")):
         return manual
-    offering = [name for name, make in BACKENDS.items() if entry.needs <= make().capabilities]
-    return f"{manual}\n\nBackends: {', '.join(offering) or 'none'}."
+    backends = {name: make() for name, make in BACKENDS.items()}
+    offering = [name for name, backend in backends.items() if entry.needs <= backend.capabilities]
+    why_not = [
+        f"Not {name} here: {why}."
+        for name, backend in backends.items()
+        for need, why in backend.obstacles.items()
+        if need in entry.needs
+    ]
+    return "\n\n".join((manual, f"Backends: {', '.join(offering) or 'none'}.", *why_not))
 
 
 def _comment(experiment: Path) -> str:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from chaoskit.clusters import AUTO, choose
-from chaoskit.errors import InvalidExperiment, Problem
+from chaoskit.clusters import AUTO, BACKENDS, choose
+from chaoskit.errors import InvalidExperiment, Problem, unknown
 from chaoskit.experiment import Plan, make_plan
+from chaoskit.experiment.welcome import OWNER_OPTION
 
 Variables = Annotated[
     list[str] | None,
@@ -21,6 +22,10 @@ Overrides = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Instead of the experiment's own.")]
 Backend = Annotated[str | None, typer.Option("--backend", help="Instead of the experiment's own.")]
+Owned = Annotated[
+    bool,
+    typer.Option(OWNER_OPTION, help="Allow faults and bursts on a cluster of backend external."),
+]
 Json = Annotated[bool, typer.Option("--json", help="For machines, on stdout.")]
 
 
@@ -31,14 +36,18 @@ def read_plan(
     variables: Sequence[str] | None = None,
     overrides: Sequence[str] | None = None,
     backend: str | None = None,
+    owned: bool | None = None,
 ) -> Plan:
     """The plan of an experiment, by path or name. Raises InvalidExperiment with all its mistakes."""
+    if backend is not None and backend not in (AUTO, *BACKENDS):
+        raise InvalidExperiment([Problem("--backend", unknown("backend", backend, (AUTO, *BACKENDS)))])
     return make_plan(
         given,
         variables=pairs("--var", variables, "NAME=value"),
         overrides=pairs("--set", overrides, "path=value"),
         seed=seed,
         backend=backend,
+        owned=owned,
     )
 
 

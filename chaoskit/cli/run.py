@@ -11,14 +11,19 @@ from typing import Annotated
 import typer
 
 from chaoskit.cli.live import narrator
-from chaoskit.cli.options import Backend, Overrides, Seed, Variables, read_plan, with_backend
+from chaoskit.cli.options import Backend, Overrides, Owned, Seed, Variables, read_plan, with_backend
+from chaoskit.cli.remote import DEFAULT_LISTEN, Listen, RemoteWorkers, TokenFile, elsewhere_of, reachable
 from chaoskit.cli.show import show_results
+from chaoskit.cli.web_ui import WebUi, check_port
 from chaoskit.clusters import BACKENDS
+from chaoskit.errors import InvalidExperiment, Problem
+from chaoskit.experiment.place import access_of
 from chaoskit.experiment.plan import FaultStep, Plan
 from chaoskit.results import Results
 from chaoskit.runner import environment
 from chaoskit.runner.conclude import conclude
 from chaoskit.runner.judge import RunIdentity
+from chaoskit.runner.order import Elsewhere
 from chaoskit.runner.run import run as carry_out
 from chaoskit.runner.rundir import RunDir
 from chaoskit.runner.stop import Stop
@@ -38,12 +43,24 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", help="No live view; only the summary, or only JSON with --json.")
     ] = False,
+    owned: Owned = False,
+    remote_workers: RemoteWorkers = 0,
+    listen: Listen = DEFAULT_LISTEN,
+    token_file: TokenFile = None,
+    web_ui: WebUi = None,
 ) -> None:
     """Run experiments on a real cluster, and say what each cost.
 
     All files are read and checked before the first one starts. The exit code is the worst of all runs.
     """
-    plans = [read_plan(name, seed=seed, variables=var, overrides=set_, backend=backend) for name in experiments]
+    plans = [
+        read_plan(name, seed=seed, variables=var, overrides=set_, backend=backend, owned=owned) for name in experiments
+    ]
+    _check_secrets(plans)
+    elsewhere = elsewhere_of(plans, remote_workers, listen, token_file)
+    plans = [reachable(plan, elsewhere) for plan in plans]
+    if web_ui is not None:
+        check_port(web_ui)
     stop = Stop()
     codes = []
     with stop.on_signals():
@@ -52,13 +69,22 @@ def run(
                 print(chosen, file=sys.stderr)
             if stop.requested:
                 break
-            results, rundir = _run_one(plan, out, quiet, stop)
+            results, rundir = _run_one(plan, out, quiet, stop, elsewhere, web_ui or 0)
             codes.append(results.exit_code)
             show_results(results, rundir, as_json=json_, quiet=quiet)
     raise typer.Exit(worst_exit(codes or [ExitCode.INTERRUPTED]))
 
 
-def _run_one(plan: Plan, out: Path, quiet: bool, stop: Stop) -> tuple[Results, RunDir]:
+def _check_secrets(plans: list[Plan]) -> None:
+    """Certificates, keys and passwords have to be here before the first run starts. Raises InvalidExperiment."""
+    problems = [Problem("cluster", what, plan.source) for plan in plans for what in access_of(plan.cluster).missing()]
+    if problems:
+        raise InvalidExperiment(problems)
+
+
+def _run_one(
+    plan: Plan, out: Path, quiet: bool, stop: Stop, elsewhere: Elsewhere | None, web_ui_port: int
+) -> tuple[Results, RunDir]:
     now = datetime.now(UTC)
     rundir = RunDir.create(out, plan.name, now)
     run_id = f"{now:%m%d%H%M%S}-{secrets.token_hex(3)}"
@@ -75,7 +101,8 @@ def _run_one(plan: Plan, out: Path, quiet: bool, stop: Stop) -> tuple[Results, R
         planned_faults=_fault_names(plan),
     )
     rundir.write_identity(identity)  # so that what a killed run recorded can still be judged
-    ending = carry_out(plan, rundir, run_id, narrator(quiet, sys.stderr), stop, binaries={})
+    told = narrator(quiet, sys.stderr)
+    ending = carry_out(plan, rundir, run_id, told, stop, {}, elsewhere=elsewhere, web_ui_port=web_ui_port)
     return conclude(plan.promises(), rundir, identity, ending), rundir
 
 

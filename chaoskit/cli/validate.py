@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from chaoskit.cli import guest
 from chaoskit.cli.options import Backend, Json, Overrides, Variables, read_plan
 from chaoskit.errors import InvalidExperiment, Problem
 from chaoskit.verdict import ExitCode
@@ -36,7 +37,9 @@ def _problems(
     given: str, var: list[str] | None, overrides: list[str] | None, backend: str | None
 ) -> tuple[Problem, ...]:
     try:
-        read_plan(given, variables=var, overrides=overrides, backend=backend)
+        planned = read_plan(given, variables=var, overrides=overrides, backend=backend)
+        for note in guest.notes(planned):
+            print(f"{given}: note: {note}", file=sys.stderr)
     except InvalidExperiment as error:
         return error.problems
     return ()

@@ -23,22 +23,32 @@ def _docker() -> Backend:
     return DockerBackend()
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"process": _process, "docker": _docker}
+def _external() -> Backend:
+    from chaoskit.clusters.external import ExternalBackend  # noqa: PLC0415
+
+    return ExternalBackend()
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {"process": _process, "docker": _docker, "external": _external}
+
+EXTERNAL = "external"
+"""The one that builds nothing: it needs to be told where the cluster is, and `auto` never means it."""
 
 AUTO = "auto"
 """In an experiment: containers if a Docker daemon answers, else processes."""
 
-_PREFERRED = ("docker", "process")
+PREFERRED = ("docker", "process")
+"""What `auto` may become, the better one first."""
 
 
 def choose(needs: Collection[Capability]) -> tuple[str, str]:
     """The backend that `auto` means on this machine, and why. Raises InfrastructureError when there is none."""
     why_not: list[str] = []
-    for name in _PREFERRED:
+    for name in PREFERRED:
         backend = BACKENDS[name]()
         missing = backend.missing()
         if lacks := sorted(set(needs) - backend.capabilities):
-            missing = [f"it cannot do {', '.join(lacks)}"]
+            missing = [backend.obstacles.get(lack, f"it cannot do {lack}") for lack in lacks]
         if not missing:
             return name, "; ".join((backend.about(), *why_not))
         why_not.append(f"not {name}: {'; '.join(missing)}")

@@ -6,6 +6,8 @@
     127.A.(100+i).j  the proxy from member i to member j
     127.A.255.254  the socket that says the block is taken
 
+Proxies from clients move to an address of the user's choice when workers on other machines have to reach them.
+
 The controller holds a listening socket in its block. The kernel closes it however the controller dies, so no block is
 ever left taken, and it works between users who cannot read each other's files.
 """
@@ -34,6 +36,7 @@ class Block:
     members: tuple[str, ...]
     octet: int
     port_shift: int = 0
+    clients_at: Address | None = None  # where member 1's client proxy listens instead; the others at the next ports
 
     @property
     def api(self) -> Address:
@@ -52,6 +55,9 @@ class Block:
     def listener(self, link: Link) -> Address:
         """Where the link's proxy listens."""
         target = self._number(link.target)
+        if link.kind == "client" and self.clients_at:
+            host, first_port = self.clients_at
+            return host, first_port + target - 1
         if link.kind == "client":
             return f"127.{self.octet}.1.{target}", self._client_port
         return f"127.{self.octet}.{100 + self._number(link.source)}.{target}", self._client_port + 1
@@ -110,12 +116,14 @@ class Reservation:
         self._holder.close()
 
 
-def reserve(members: Sequence[str]) -> Reservation:
+def reserve(members: Sequence[str], clients_at: Address | None = None) -> Reservation:
     """A block in which every address is free. Raises InfrastructureError when there is none."""
+    if clients_at:
+        _check_free(clients_at, len(members))
     for shift in _PORT_SHIFTS:
         # not from the run's seed: which block it is must not matter, and two runs of one seed must not meet
         for octet in random.sample(_OCTETS, len(_OCTETS)):
-            block = Block(tuple(members), octet, shift)
+            block = Block(tuple(members), octet, shift, clients_at)
             holder = _listen(block.holder)
             if holder is None:
                 continue
@@ -126,6 +134,15 @@ def reserve(members: Sequence[str]) -> Reservation:
         f"no block 127.{_OCTETS.start}.0.0/16 to 127.{_OCTETS.stop - 1}.0.0/16 has its ports free; "
         f"look with `ss -ltn` for servers that listen on every address at {_ports()}"
     )
+
+
+def _check_free(first: Address, ports: int) -> None:
+    for port in range(first[1], first[1] + ports):
+        if not _is_free((first[0], port)):
+            raise InfrastructureError(
+                f"{first[0]}:{port} cannot be listened on, and the members' clients are to connect there: it is no "
+                f"address of this machine, or somebody has the port (`ss -ltn`); --listen names another"
+            )
 
 
 def show(address: Address) -> str:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -23,6 +24,22 @@ from chaoskit.errors import InfrastructureError
 _LAUNCH_DEADLINE_S = 15.0  # 0.05 s when the machine is idle
 _KILL_DEADLINE_S = 10.0  # a process that waits for a broken disk cannot even be killed
 _TAIL_LINES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a server has for itself. The launcher makes it so."""
+
+    hosts: Path | None = None  # its /etc/hosts
+    disk: Path | None = None  # where it has a file system in memory, which lives as long as somebody is in its mounts
+    disk_bytes: int = 0
+    inside: int = 0  # pid of a process whose mounts it has instead, hosts and disk included
+    groups: tuple[Path, ...] = ()  # cgroup.procs of the cgroups that it is in
+
+    def arguments(self) -> list[str]:
+        """As launcher.py reads them."""
+        disk = f"{self.disk_bytes}:{self.disk}" if self.disk else ""
+        return [str(self.hosts or ""), disk, str(self.inside or ""), ":".join(map(str, self.groups))]
 
 
 class Child:
@@ -58,10 +75,14 @@ class Child:
         if not self.ended(_KILL_DEADLINE_S):
             raise InfrastructureError(f"process {self.pid} is still there {_KILL_DEADLINE_S:g} s after SIGKILL")
 
+    def how_it_ended(self) -> str:
+        """Signal or exit code; "" while it runs."""
+        code = self._popen.poll()
+        return "" if code is None else f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
     def last_words(self) -> str:
         """How it ended, if it has, and the end of its log."""
-        code = self._popen.poll()
-        how = "" if code is None else f"exit code {code}; " if code >= 0 else f"{signal.Signals(-code).name}; "
+        how = f"{ended}; " if (ended := self.how_it_ended()) else ""
         return f"{how}its log {self._log} ends:\n{tail(self._log)}"
 
 
@@ -80,12 +101,12 @@ class Spawner:
         self,
         argv: Sequence[str],
         log: Path,
-        hosts: Path | None = None,
+        place: Surroundings | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Child:
         """Returns when the program itself runs. Raises InfrastructureError with the reason when it cannot."""
         whole = {**self._environment, **(environment or {})}
-        return self._thread.submit(self._start, argv, log, hosts, whole).result()
+        return self._thread.submit(self._start, argv, log, place or Surroundings(), whole).result()
 
     def close(self) -> None:
         """Whatever child still runs is killed. Idempotent."""
@@ -93,11 +114,11 @@ class Spawner:
         for child in self._children:
             child.kill()
 
-    def _start(self, argv: Sequence[str], log: Path, hosts: Path | None, environment: Mapping[str, str]) -> Child:
+    def _start(self, argv: Sequence[str], log: Path, place: Surroundings, environment: Mapping[str, str]) -> Child:
         read_end, write_end = os.pipe()
         with os.fdopen(read_end, "rb") as report:
             try:
-                popen = _popen(argv, log, hosts, environment, write_end)
+                popen = _popen(argv, log, place, environment, write_end)
             finally:
                 os.close(write_end)
             child = self._note(popen, log)
@@ -122,7 +143,7 @@ def namespace_problem() -> str | None:
     harmless = [sys.executable, "-I", "-S", "-c", ""]
     try:
         tried = subprocess.run(
-            [*_launcher(report=2, hosts=Path("/etc/hosts")), *harmless],
+            [*_launcher(report=2, place=Surroundings(hosts=Path("/etc/hosts"))), *harmless],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_LAUNCH_DEADLINE_S,
@@ -158,11 +179,11 @@ def _problem(report: BinaryIO) -> str:
 
 
 def _popen(
-    argv: Sequence[str], log: Path, hosts: Path | None, environment: Mapping[str, str], report: int
+    argv: Sequence[str], log: Path, place: Surroundings, environment: Mapping[str, str], report: int
 ) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
-            [*_launcher(report, hosts), *argv],
+            [*_launcher(report, place), *argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -172,5 +193,5 @@ def _popen(
         )
 
 
-def _launcher(report: int, hosts: Path | None) -> list[str]:
-    return [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), str(report), str(hosts or "")]
+def _launcher(report: int, place: Surroundings) -> list[str]:
+    return [sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), str(report), *place.arguments()]

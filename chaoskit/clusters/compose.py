@@ -15,26 +15,38 @@ from ruamel.yaml import YAML
 
 from chaoskit.clusters.addresses import show
 from chaoskit.clusters.docker_layout import API_PORT, EDGE, Layout
+from chaoskit.clusters.official_images import built_image, official_image
 from chaoskit.clusters.toxiproxy import VERSION as TOXIPROXY_VERSION
-from chaoskit.contracts import System
+from chaoskit.contracts import ImageSource, System
 
 _BLOCK = IPv4Network("198.18.0.0/25")
 _FIRST_PORT = 23_790
 _DATA = "/data"
 _PROXIES = "proxies.json"
+_HEAD = """# Made by `chaoskit plan --compose`, for Compose 2.23.1 or newer: `docker compose up -d`, `down -v`.
+# Without a registry: ETCD_IMAGE=chaoskit/etcd:… TOXIPROXY_IMAGE=chaoskit/toxiproxy:… name images that chaoskit built.
+# Doors of this cluster:"""
 
 
-def render(system: System, version: str, members: tuple[str, ...], flags: Mapping[str, str], image: str = "") -> str:
-    """Needs Compose 2.23.1 for `configs.content`."""
+def render(
+    system: System,
+    version: str,
+    members: tuple[str, ...],
+    flags: Mapping[str, str],
+    image: str = "",
+    images: ImageSource = "auto",
+) -> str:
+    """Needs Compose 2.23.1 for `configs.content`. Images are the official ones unless `image` or `images` says more;
+    `ETCD_IMAGE` and `TOXIPROXY_IMAGE` stand for others when it is started."""
     doors = Layout(members, _BLOCK).doors()
     ports = {door: _FIRST_PORT + number for number, door in enumerate(doors)}
     layout = Layout(members, _BLOCK, ports)
     bed = {
         "name": "chaoskit",
         "services": {
-            "toxiproxy": _toxiproxy(layout),
+            "toxiproxy": _toxiproxy(layout, _image("toxiproxy", TOXIPROXY_VERSION, images)),
             **{
-                member: _member(layout, member, system, image or f"chaoskit/{system.name}:{version}", flags)
+                member: _member(layout, member, system, image or _image(system.name, version, images), flags)
                 for member in members
             },
         },
@@ -45,9 +57,14 @@ def render(system: System, version: str, members: tuple[str, ...], flags: Mappin
     return _head(layout) + _yaml(bed)
 
 
-def _toxiproxy(layout: Layout) -> dict[str, object]:
+def _image(server: str, version: str, images: ImageSource) -> str:
+    name = built_image(server, version) if images == "build" else official_image(server, version)
+    return f"${{{server.upper()}_IMAGE:-{name}}}"
+
+
+def _toxiproxy(layout: Layout, image: str) -> dict[str, object]:
     return {
-        "image": f"chaoskit/toxiproxy:{TOXIPROXY_VERSION}",
+        "image": image,
         "command": ["-host", layout.toxiproxy(EDGE), "-port", str(API_PORT), "-config", f"/{_PROXIES}"],
         "configs": [{"source": "proxies", "target": f"/{_PROXIES}"}],
         "ports": [f"{show(layout.outside(door))}:{inside}" for door, inside in layout.doors().items()],
@@ -60,6 +77,7 @@ def _member(layout: Layout, member: str, system: System, image: str, flags: Mapp
     everybody = [layout.member_addresses(each) for each in layout.members]
     own = layout.member_addresses(member)
     argv = system.member_argv(Path(system.name), own, everybody, Path(_DATA), "compose", flags)
+    argv = [argument.replace("$", "$$") for argument in argv]  # Compose would look for a variable
     return {
         "image": image,
         "entrypoint": argv[:1],
@@ -87,7 +105,7 @@ def _proxies(layout: Layout) -> list[dict[str, object]]:
 
 def _head(layout: Layout) -> str:
     doors = (f"#   {show(layout.outside(door)):22} {door}" for door in layout.ports)
-    return "\n".join(("# Made by `chaoskit plan --compose`. Doors of this cluster:", *doors, "")) + "\n"
+    return "\n".join((_HEAD, *doors, "")) + "\n"
 
 
 def _yaml(bed: Mapping[str, object]) -> str:

@@ -13,19 +13,23 @@ import random
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import get_args
 
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool, LogConfig, Mount
 
-from chaoskit.clusters import addresses, docker_daemon, docker_labels, docker_leftovers, journal, probe
+from chaoskit.access import PLAIN
+from chaoskit.clusters import addresses, docker_bounds, docker_daemon, docker_labels, docker_leftovers, journal, probe
+from chaoskit.clusters.docker_bounds import ContainerBounds, VolumeDisk
 from chaoskit.clusters.docker_daemon import Daemon
-from chaoskit.clusters.docker_images import image_for
+from chaoskit.clusters.docker_images import Image, image_for
 from chaoskit.clusters.docker_layout import (
     API_PORT,
     EDGE,
@@ -42,13 +46,24 @@ from chaoskit.clusters.journal import Journal
 from chaoskit.clusters.keeper import Keeper
 from chaoskit.clusters.member import Member
 from chaoskit.clusters.readiness import wait_until_ready
+from chaoskit.clusters.toxiproxy import ENVIRONMENT as TOXIPROXY_ENVIRONMENT
 from chaoskit.clusters.toxiproxy import VERSION as TOXIPROXY_VERSION
 from chaoskit.clusters.toxiproxy import Proxies
-from chaoskit.contracts import Capability, ClusterWish, Harm, LinkProbe, MemberProcess, MemberResources, Say, System
+from chaoskit.contracts import (
+    Capability,
+    ClusterWish,
+    Harm,
+    LinkProbe,
+    MemberLimits,
+    MemberProcess,
+    MemberResources,
+    Say,
+    System,
+)
 from chaoskit.errors import BedLost, InfrastructureError
-from chaoskit.topology import CLIENT, Link
+from chaoskit.topology import CLIENT, Link, client_links, peer_links
 
-_CAPABILITIES: frozenset[Capability] = frozenset({"cut", "toxic", "signal", "restart"})
+_CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability))
 _DATA = "/data"
 _PORTS = range(20_000, 32_000)  # below the ports that Linux gives to clients, so that a restart finds them free
 _PORT_TRIES = 5
@@ -59,7 +74,21 @@ class DockerBackend:
     """Builds clusters of containers."""
 
     name = "docker"
-    capabilities = _CAPABILITIES
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return _CAPABILITIES - self.obstacles.keys()
+
+    @cached_property
+    def obstacles(self) -> Mapping[Capability, str]:
+        """None are known where there is no daemon: then that is what is missing."""
+        if docker_daemon.problem():
+            return {}
+        daemon = Daemon(docker_daemon.endpoint().url)
+        try:
+            return docker_bounds.obstacles(daemon)
+        finally:
+            daemon.close()
 
     def missing(self) -> list[str]:
         problem = docker_daemon.problem()
@@ -93,9 +122,12 @@ class DockerBackend:
 class DockerCluster:
     """A cluster of containers. Made by DockerBackend."""
 
-    capabilities = _CAPABILITIES
+    access = PLAIN
+    base_revision = 0
 
     _daemon: Daemon
+    _toxiproxy: Container
+    _images: dict[str, Image]
     _layout: Layout
     _proxies: Proxies
     _keeper: Keeper
@@ -103,6 +135,7 @@ class DockerCluster:
 
     def __init__(self, wish: ClusterWish, system: System) -> None:
         self.members = wish.members
+        self.links = peer_links(wish.members) | client_links(wish.members)
         self._wish = wish
         self._system = system
         self._logs = wish.run_dir.absolute() / "logs"
@@ -125,12 +158,14 @@ class DockerCluster:
         self._daemon = Daemon(where)
         self._undo.callback(self._daemon.close)
         server, toxiproxy = self._image(self._system.name, say), self._image("toxiproxy", say)
+        self._images = {self._system.name: server, "toxiproxy": toxiproxy}
         self._undo.callback(docker_leftovers.remove, self._daemon, wish.run_id)
-        self._watch = DaemonWatch(where, wish.run_id, self._trouble.append)
+        self._watch = DaemonWatch(where, wish.run_id, self._trouble.append, self._may_die)
         self._undo.callback(self._watch.close)
         self._layout = self._make_networks()
-        self._start_proxies(toxiproxy)
-        self._start_members(server)
+        self._make_volumes()
+        self._start_proxies(toxiproxy.reference)
+        self._start_members(server.reference)
         self._keeper = Keeper(
             wish.run_id,
             links=self._layout.links(),
@@ -141,11 +176,14 @@ class DockerCluster:
         )
         wait_until_ready(self._local, self.direct_endpoints(), self._system, wish.version)
         say(
-            f"{len(self.members)} containers of {server} ready in {time.monotonic() - began:.1f} s, "
+            f"{len(self.members)} containers of {server.reference} ready in {time.monotonic() - began:.1f} s, "
             f"at {', '.join(self.client_endpoints().values())}"
         )
 
     # ── questions ──
+
+    def made_of(self) -> dict[str, str]:
+        return {f"{server} image": str(image) for server, image in self._images.items()}
 
     def client_endpoints(self) -> dict[str, str]:
         return {member: self._outside(link_door(Link(CLIENT, member))) for member in self.members}
@@ -158,6 +196,18 @@ class DockerCluster:
 
     def resources(self, member: str) -> MemberResources | None:
         return self._local[member].resources()
+
+    def limits(self, member: str) -> MemberLimits:
+        return self._local[member].limits()
+
+    def write_seconds(self, member: str, size: int) -> float:
+        return self._local[member].write_seconds(size)
+
+    def disk_refusal(self, member: str, size: int) -> str:
+        return self._local[member].disk_refusal(size)
+
+    def _may_die(self, member: str) -> bool:
+        return member in self._local and self._local[member].may_die
 
     def probe(self, link: Link, timeout_s: float, padding: int = 0) -> LinkProbe:
         return probe.ask(self._layout.outside(link_door(link)), timeout_s, padding)
@@ -197,7 +247,7 @@ class DockerCluster:
 
     # ── building ──
 
-    def _image(self, server: str, say: Say) -> str:
+    def _image(self, server: str, say: Say) -> Image:
         wish = self._wish
         is_member = server == self._system.name
         return image_for(
@@ -244,10 +294,21 @@ class DockerCluster:
                 labels=self._labels,
             )
 
+    def _make_volumes(self) -> None:
+        """Of limited size, where one is to be filled."""
+        options = dict(VolumeDisk.OPTIONS) if self._with_disks else {}
+        for member in self.members:
+            with self._daemon.asked(f"create the volume of {member}"):
+                self._daemon.client.volumes.create(self._volume(member), driver_opts=options, labels=self._labels)
+
+    def _volume(self, member: str) -> str:
+        return self._name(f"{member}-data")
+
     def _start_proxies(self, image: str) -> None:
         for attempt in range(1, _PORT_TRIES + 1):
             self._layout = replace(self._layout, ports=_free_ports(self._layout.doors()))
-            server = ContainerServer(self._daemon, self._make_toxiproxy(image), self._logs / "toxiproxy.log")
+            self._toxiproxy = self._make_toxiproxy(image)
+            server = ContainerServer(self._daemon, self._toxiproxy, self._logs / "toxiproxy.log")
             try:
                 server.start()
                 break
@@ -271,9 +332,10 @@ class DockerCluster:
                 image,
                 ["-host", layout.toxiproxy(EDGE), "-port", str(API_PORT)],
                 name=self._name("toxiproxy"),
-                environment={"LOG_LEVEL": "error"},
+                environment=TOXIPROXY_ENVIRONMENT,
                 ports={f"{layout.doors()[door]}/tcp": layout.outside(door) for door in layout.ports},
                 labels=self._labels,
+                mounts=[Mount(_disk(member), self._volume(member)) for member in self.members if self._with_disks],
                 **self._at(EDGE, layout.toxiproxy(EDGE)),
             )
             for member in self.members:  # one after the other: they change the same container
@@ -284,22 +346,22 @@ class DockerCluster:
 
     def _start_members(self, image: str) -> None:
         with ThreadPoolExecutor(len(self.members)) as pool:
-            servers = list(pool.map(lambda member: self._make_member(member, image), self.members))
-            self._local = {name: Member(name, server) for name, server in zip(self.members, servers, strict=True)}
-            for server in servers:
+            made = list(pool.map(lambda member: self._make_member(member, image), self.members))
+            self._local = {member.name: member for _, member in made}
+            for server, _ in made:
                 self._undo.callback(server.save_log)
             list(pool.map(Member.start, self._local.values()))
 
-    def _make_member(self, member: str, image: str) -> ContainerServer:
+    def _make_member(self, member: str, image: str) -> tuple[ContainerServer, Member]:
         everybody = [self._layout.member_addresses(each) for each in self.members]
         own = self._layout.member_addresses(member)
         # by name: official and own images have it in different folders of their PATH
+        data = Path(_DATA, "etcd") if self._with_disks else Path(_DATA)  # beside what fills the disk
         argv = self._system.member_argv(
-            Path(self._system.name), own, everybody, Path(_DATA), self._wish.run_id, self._wish.flags
+            Path(self._system.name), own, everybody, data, self._wish.run_id, self._wish.flags
         )
-        volume = self._name(f"{member}-data")
+        volume = self._volume(member)
         with self._daemon.asked(f"create the container of {member}"):
-            self._daemon.client.volumes.create(volume, labels=self._labels)
             container = self._daemon.client.containers.create(
                 image,
                 argv[1:],
@@ -311,7 +373,9 @@ class DockerCluster:
                 labels={**self._labels, docker_labels.MEMBER: member},
                 **self._at(member, self._layout.member(member)),
             )
-        return ContainerServer(self._daemon, container, self._logs / f"{member}.log")
+        server = ContainerServer(self._daemon, container, self._logs / f"{member}.log")
+        disk = VolumeDisk(self._daemon, self._toxiproxy, _disk(member)) if self._with_disks else None
+        return server, Member(member, server, ContainerBounds(self._daemon, container, volume, disk))
 
     def _at(self, network: str, address: str) -> dict[str, object]:
         """What every container has: its address, no privileges, a log that the daemon can give back."""
@@ -325,8 +389,17 @@ class DockerCluster:
             "use_config_proxy": False,
         }
 
+    @property
+    def _with_disks(self) -> bool:
+        return "disk" in self._wish.needs
+
     def _name(self, thing: str) -> str:
         return f"chaoskit-{self._wish.run_id}-{thing}"
+
+
+def _disk(member: str) -> str:
+    """Where Toxiproxy's container has a member's data disk mounted, so that it outlives the member's restarts."""
+    return f"/disks/{member}"
 
 
 def _routes() -> list[IPv4Network]:

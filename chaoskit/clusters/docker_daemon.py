@@ -7,6 +7,8 @@ included. Its address comes from `DOCKER_HOST`, else from the active Docker cont
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,11 +102,28 @@ def problem() -> str | None:
         return f"{why}; start Docker (`sudo systemctl start docker`, or Docker Desktop), or set DOCKER_HOST"
     try:
         api = tuple(int(part) for part in str(daemon.client.api.api_version).split("."))
+        if _cut_off_from_its_ports(daemon):
+            return (
+                f"the Docker daemon at {where} publishes ports where this container cannot reach them; start the "
+                f"container with `--network host`, or use --backend process"
+            )
     finally:
         daemon.close()
     if api < _OLDEST_API:
         return f"the Docker daemon at {where} speaks API {'.'.join(map(str, api))}; Docker 20.10 or newer is needed"
     return None
+
+
+def _cut_off_from_its_ports(daemon: Daemon) -> bool:
+    """Whether we run in a container of this daemon, with its socket but without the host's network."""
+    name = socket.gethostname()
+    if not re.fullmatch("[0-9a-f]{12}", name):  # a container is called by its own id, unless somebody named it
+        return False
+    try:
+        own = daemon.client.containers.get(name)
+    except (DockerException, requests.RequestException):
+        return False
+    return bool(own.id.startswith(name) and own.attrs["HostConfig"]["NetworkMode"] != "host")
 
 
 def _is_local(url: str) -> bool:

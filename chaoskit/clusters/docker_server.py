@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +12,14 @@ from docker.models.containers import Container
 from chaoskit.clusters.children import tail
 from chaoskit.clusters.docker_daemon import Daemon
 from chaoskit.clusters.member import ServerState
+from chaoskit.clusters.procfs import disk_use, in_container
 from chaoskit.contracts import MemberResources
 from chaoskit.errors import InfrastructureError
 
 _TERM_DEADLINE_S = 10
 _CHANGE_DEADLINE_S = 15.0
 
+_KILLED = 128 + signal.SIGKILL  # as an exit code
 _STATES: dict[str, ServerState] = {"running": "running", "restarting": "running", "paused": "paused"}
 
 
@@ -35,18 +38,24 @@ class ContainerServer:
         with self._asked("start"):
             self._container.start()
 
-    def stop(self, how: Literal["KILL", "TERM"]) -> None:
+    def stop(self, how: Literal["KILL", "TERM"]) -> str:
         """Paused ones go on first: whether a frozen container can be killed depends on the version."""
         if self.state() == "paused":
             self.resume()
         if self.state() == "down":
-            return
+            return ""
+        began = time.monotonic()
         if how == "TERM":
             with self._asked("stop"):
                 self._container.stop(timeout=_TERM_DEADLINE_S)  # and SIGKILL after it
         else:
             self._kill()
         self._wait_for("down")
+        if how == "KILL":
+            return "SIGKILL"
+        if self._inspect()["ExitCode"] == _KILLED:
+            return f"SIGKILL, {_TERM_DEADLINE_S} s after SIGTERM"
+        return f"SIGTERM, it went after {time.monotonic() - began:.1f} s"
 
     def pause(self) -> None:
         with self._asked("pause"):
@@ -74,13 +83,26 @@ class ContainerServer:
             return None  # it does not run
         details = memory.get("stats") or {}
         cache = details.get("total_inactive_file", details.get("inactive_file", 0))  # cgroup v1, v2
-        written = (stats.get("blkio_stats") or {}).get("io_service_bytes_recursive")
+        read, written = self._disk_use(stats)
         return MemberResources(
             cpu_s=stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
             memory_bytes=max(0, memory["usage"] - cache),
-            read_bytes=_bytes(written, "read"),
-            written_bytes=_bytes(written, "write"),
+            read_bytes=read,
+            written_bytes=written,
         )
+
+    def _disk_use(self, stats: dict[str, Any]) -> tuple[int | None, int | None]:
+        """As its process counts it; else as its cgroup does, which with cgroup v1 says nothing on many kernels."""
+        pid = self.pid()
+        read, written = disk_use(pid) if in_container(pid, self._container.id) else (None, None)
+        counted = (stats.get("blkio_stats") or {}).get("io_service_bytes_recursive")
+        if written is None and counted:
+            return _bytes(counted, "read"), _bytes(counted, "write")
+        return read, written
+
+    def how_it_ended(self) -> str:
+        state = self._inspect()
+        return "" if state["Running"] else f"exit code {state['ExitCode']}"
 
     def last_words(self) -> str:
         state = self._inspect()
@@ -123,10 +145,8 @@ class ContainerServer:
         return self._daemon.asked(f"{verb} {self._container.name}")
 
 
-def _bytes(entries: list[dict[str, Any]] | None, operation: str) -> int | None:
-    """Over all disks; None where the kernel does not count them for each container."""
-    if not entries:
-        return None
+def _bytes(entries: list[dict[str, Any]], operation: str) -> int:
+    """Over all disks."""
     return sum(int(entry["value"]) for entry in entries if entry["op"].lower() == operation)
 
 

@@ -7,6 +7,7 @@ the clients saw from then on says nothing about the cluster.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -22,9 +23,11 @@ _END_DEADLINE_S = 5.0
 class DaemonWatch:
     """`lost` says why the test bed is gone; "" while it is there."""
 
-    def __init__(self, url: str, run_id: str, note: Say) -> None:
+    def __init__(self, url: str, run_id: str, note: Say, expected: Callable[[str], bool]) -> None:
+        """`expected` says of a member whether its death is no accident."""
         self.lost = ""
         self._note = note
+        self._expected = expected
         self._closing = False
         self._daemon = Daemon(url, deadline_s=None)  # of a stream, silence is the good case
         with self._daemon.asked("tell of events"):
@@ -45,7 +48,8 @@ class DaemonWatch:
         try:
             for event in self._events:
                 name = event["Actor"]["Attributes"].get(docker_labels.MEMBER, "a container")
-                self._note(f"{name} ran out of memory: the kernel killed a process of it")
+                if not self._expected(name):
+                    self._note(f"{name} ran out of memory: the kernel killed a process of it")
         except (requests.RequestException, DockerException, OSError, ValueError) as error:
             why = str(error) or type(error).__name__
         if not self._closing:

@@ -1,7 +1,8 @@
 """The ledger of harm: who holds what, and what every link and member should therefore be like. Pure data, no I/O.
 
 Harm adds up. A link is cut while any holder cuts it; a member that one holder wants down and another paused is down,
-and is paused once nobody wants it down any more. So undoing one's own harm never needs to know of anybody else's.
+and is paused once nobody wants it down any more; of several limits the strictest holds. So undoing one's own harm never
+needs to know of anybody else's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from chaoskit.contracts import Cut, Down, Harm, Paused, Toxic
+from chaoskit.contracts import Cut, Down, Filled, Harm, Limit, Limited, Paused, Toxic
 from chaoskit.topology import Link, Links
 
 
@@ -39,6 +40,13 @@ class WantedMember:
 
     state: Literal["running", "paused", "down"] = "running"
     signal: Literal["KILL", "TERM"] = "KILL"
+    limits: tuple[tuple[Limit, int], ...] = ()  # the strictest of each kind
+    disk_free: int | None = None  # bytes; None: nobody fills its disk
+
+    @property
+    def deadly(self) -> bool:
+        """Whether it may die of this without anybody ending it."""
+        return self.disk_free is not None or any(limit == "memory" for limit, _ in self.limits)
 
 
 class Ledger:
@@ -66,10 +74,18 @@ class Ledger:
 
     def member(self, member: str) -> WantedMember:
         harms = [harm for _, harm in self._harms() if member in members_of(harm)]
+        limits: dict[Limit, int] = {}
+        for harm in harms:
+            if isinstance(harm, Limited):
+                limits[harm.limit] = min(harm.amount, limits.get(harm.limit, harm.amount))
         signals = {harm.signal for harm in harms if isinstance(harm, Down)}
-        if signals:
-            return WantedMember("down", "KILL" if "KILL" in signals else "TERM")
-        return WantedMember("paused" if harms else "running")
+        paused = any(isinstance(harm, Paused) for harm in harms)
+        return WantedMember(
+            "down" if signals else "paused" if paused else "running",
+            "TERM" if signals == {"TERM"} else "KILL",
+            tuple(sorted(limits.items())),
+            min((harm.free_bytes for harm in harms if isinstance(harm, Filled)), default=None),
+        )
 
     def _harms(self) -> Iterator[tuple[str, Harm]]:
         """Every harm with a name of its own."""
@@ -83,7 +99,7 @@ def links_of(harm: Harm) -> Links:
 
 
 def members_of(harm: Harm) -> tuple[str, ...]:
-    return harm.members if isinstance(harm, Down | Paused) else ()
+    return () if isinstance(harm, Cut | Toxic) else harm.members
 
 
 def describe(harm: Harm) -> dict[str, object]:
@@ -96,6 +112,10 @@ def describe(harm: Harm) -> dict[str, object]:
             described |= {"type": type_, "attributes": dict(attributes)}
         case Down(signal=signal):
             described["signal"] = signal
+        case Limited(limit=limit, amount=amount):
+            described |= {"limit": limit, "amount": amount}
+        case Filled(free_bytes=free_bytes):
+            described["free_bytes"] = free_bytes
     if links_of(harm):
         described["links"] = sorted(str(link) for link in links_of(harm))
     if members_of(harm):

@@ -41,6 +41,9 @@ class Journal:
     def started(self, program: str, identity: Identity) -> None:
         self._append(started=program, identity=str(identity))
 
+    def making(self, cgroup: Path) -> None:
+        self._append(cgroup=str(cgroup))
+
     def inflicting(self, holder: str, harm: Harm) -> None:
         self._append(inflict=holder, harm=describe(harm))
 
@@ -58,6 +61,10 @@ class Journal:
         """Every process that was started, dead or alive."""
         parsed = (Identity.parse(entry.get("identity", "")) for entry in self._entries())
         return [identity for identity in parsed if identity is not None]
+
+    def cgroups(self) -> list[Path]:
+        """Every cgroup that was made or about to be."""
+        return [Path(entry["cgroup"]) for entry in self._entries() if isinstance(entry.get("cgroup"), str)]
 
     def _entries(self) -> list[dict[str, str]]:
         try:
@@ -140,6 +147,19 @@ def abandoned(path: Path, backend: str) -> Iterator[RunEntry | None]:
         yield entry if mine else None
         if mine:
             path.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+def peek(path: Path, backend: str) -> RunEntry | None:
+    """The entry of this backend's dead run, left as it is; None when it lives or somebody is at it."""
+    try:
+        lock = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        entry = _read(lock) if _lock(lock) else None
+        return entry if entry is not None and entry.backend == backend and _owner_died(entry) else None
     finally:
         os.close(lock)
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from chaoskit.clusters.harm import Ledger, WantedLink, WantedMember, links_of, members_of
 from chaoskit.clusters.journal import Journal
 from chaoskit.clusters.member import Member
 from chaoskit.clusters.toxics import toxic_on_both_streams
-from chaoskit.clusters.toxiproxy import Proxies, ProxyState
+from chaoskit.clusters.toxiproxy import ProxyState
 from chaoskit.contracts import Harm, Say, Toxic
 from chaoskit.errors import BedLost, HealFailed, InfrastructureError
 from chaoskit.topology import Link, Links
+
+
+class AppliesStates(Protocol):
+    """What brings proxies into states: a Toxiproxy of our own, or somebody's."""
+
+    def apply(self, wanted: Mapping[str, ProxyState]) -> None: ...
 
 
 class Keeper:
@@ -25,7 +32,7 @@ class Keeper:
         *,
         links: Links,
         members: Mapping[str, Member],
-        proxies: Proxies,
+        proxies: AppliesStates,
         journal: Journal,
         note: Say,
     ) -> None:

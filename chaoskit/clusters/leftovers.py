@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from chaoskit.clusters import journal
+from chaoskit.clusters import cgroups, journal
 from chaoskit.clusters.journal import REMOVABLE, Journal, RunEntry
 from chaoskit.clusters.procfs import Identity, MarkedProcess, marked_processes
 from chaoskit.contracts import Say
@@ -33,15 +33,15 @@ def sweep(state: Path, backend: str, say: Say) -> list[str]:
 
 
 def _sweep(state: Path, backend: str) -> Iterator[str]:
-    yield from _kill_orphans()
+    yield from kill_orphans()
     for path in journal.entries(state):
         with journal.abandoned(path, backend) as entry:
             if entry is not None:
-                yield from _kill_orphans()  # of this run, if it died a moment ago: they must not write any more
+                yield from kill_orphans()  # of this run, if it died a moment ago: they must not write any more
                 yield from _clear(entry)
 
 
-def _kill_orphans() -> Iterator[str]:
+def kill_orphans() -> Iterator[str]:
     orphans = [process for process in marked_processes() if not process.owner.alive]
     for orphan in [orphan for orphan in orphans if _kill(orphan)]:
         if not _gone(orphan.identity):
@@ -86,7 +86,12 @@ def _clear(entry: RunEntry) -> list[str]:
     # a process that the kernel is just ending has lost its environment, but not yet its sockets and its last write
     for identity in kept.processes():
         _gone(identity)
-    done = [f"removed {folder}" for folder in _remove(run_dir)]
+    done = [
+        f"removed cgroup {path}"
+        for path in kept.cgroups()
+        if cgroups.is_of(path, entry.run_id) and cgroups.remove(path)
+    ]
+    done += [f"removed {folder}" for folder in _remove(run_dir)]
     kept.swept(entry.run_id, done)
     return [*done, f"swept run {entry.run_id}"]
 

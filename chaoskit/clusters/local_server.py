@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from chaoskit.clusters.children import Child, Spawner
+from chaoskit.clusters.children import Child, Spawner, Surroundings
 from chaoskit.clusters.member import ServerState
 from chaoskit.clusters.procfs import usage
 from chaoskit.contracts import MemberResources
@@ -26,27 +26,31 @@ class LocalServer:
         argv: Sequence[str],
         spawner: Spawner,
         log: Path,
-        hosts: Path | None = None,
+        place: Surroundings | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._argv = tuple(argv)
         self._spawner = spawner
         self._log = log
-        self._hosts = hosts
+        self._place = place
         self._environment = environment
         self._child: Child | None = None
 
     def start(self) -> None:
-        self._child = self._spawner.start(self._argv, self._log, self._hosts, self._environment)
+        self._child = self._spawner.start(self._argv, self._log, self._place, self._environment)
 
-    def stop(self, how: Literal["KILL", "TERM"]) -> None:
-        if self._child is None:
-            return
+    def stop(self, how: Literal["KILL", "TERM"]) -> str:
+        if self._child is None or self._child.state() == "down":
+            return ""
+        patience = ""
         if how == "TERM" and self._child.state() == "running":
+            began = time.monotonic()
             self._child.signal(signal.SIGTERM)
             if self._child.ended(_TERM_DEADLINE_S):
-                return
+                return f"SIGTERM, it went after {time.monotonic() - began:.1f} s"
+            patience = f", {_TERM_DEADLINE_S:g} s after SIGTERM"
         self._child.kill()
+        return f"SIGKILL{patience}"
 
     def pause(self) -> None:
         assert self._child is not None, "only what was started can be paused"
@@ -70,6 +74,9 @@ class LocalServer:
 
     def resources(self) -> MemberResources | None:
         return usage(self._child.identity) if self._child else None
+
+    def how_it_ended(self) -> str:
+        return self._child.how_it_ended() if self._child else ""
 
     def last_words(self) -> str:
         return self._child.last_words() if self._child else "it was never started"

@@ -96,7 +96,7 @@ def usage(identity: Identity) -> MemberResources | None:
         return None
     if not identity.alive:
         return None
-    read, written = _disk_use(folder)
+    read, written = disk_use(identity.pid)
     cpu_ticks = int(fields[11]) + int(fields[12])  # user and system, fields 14 and 15
     return MemberResources(
         cpu_s=cpu_ticks / os.sysconf("SC_CLK_TCK"),
@@ -106,13 +106,21 @@ def usage(identity: Identity) -> MemberResources | None:
     )
 
 
-def _disk_use(folder: Path) -> tuple[int | None, int | None]:
+def disk_use(pid: int) -> tuple[int | None, int | None]:
     """Bytes read from disks and written to them; for a process in another user namespace Linux does not say."""
     try:
-        lines = dict(line.split(": ") for line in (folder / "io").read_text().splitlines())
+        lines = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
     except (OSError, ValueError):
         return None, None
     return int(lines["read_bytes"]), int(lines["write_bytes"])
+
+
+def in_container(pid: int, container_id: str) -> bool:
+    """Whether this pid is of that container here; a pid that a daemon on another machine told is not."""
+    try:
+        return container_id in Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return False
 
 
 def _marked(pid: int) -> MarkedProcess | None:

@@ -28,6 +28,8 @@ from chaoskit.contracts import Say
 from chaoskit.errors import BedLost, InfrastructureError, ProxyError
 
 VERSION = "2.12.0"
+ENVIRONMENT = {"LOG_LEVEL": "fatal"}
+"""At `error` it writes a line for each connection that finds nobody, without end while a member is down."""
 
 _CALL_DEADLINE_S = 2.0  # 1–2 ms on an idle machine
 _START_DEADLINE_S = 10.0
@@ -56,10 +58,10 @@ class ProxyState:
 PASSING = ProxyState()
 
 
-class _Api:
+class Api:
     """HTTP calls to one server, each with a deadline. In the place of the library's class-global consumer."""
 
-    def __init__(self, address: Address, deadline_s: float) -> None:
+    def __init__(self, address: Address, deadline_s: float = _CALL_DEADLINE_S) -> None:
         self._url = f"http://{show(address)}"
         self._deadline_s = deadline_s
         self._session = requests.Session()
@@ -91,7 +93,7 @@ class _Api:
         self._session.close()
 
 
-_current: ContextVar[_Api] = ContextVar("the Toxiproxy that the library talks to")
+_current: ContextVar[Api] = ContextVar("the Toxiproxy that the library talks to")
 
 
 class _Consumer:
@@ -126,7 +128,7 @@ class Proxies:
         self._specs = {spec.name: spec for spec in specs}
         self._wanted = dict.fromkeys(self._specs, PASSING)
         self._note = note
-        self._api = _Api(api, _CALL_DEADLINE_S)
+        self._api = Api(api)
         self._lock = threading.RLock()
         self._starts = 0
         self._closing = threading.Event()
@@ -253,13 +255,13 @@ class Proxies:
         spec = self._specs[name]
         if (proxy.listen, proxy.upstream) != (show(spec.listen), show(spec.upstream)):
             return f"from {proxy.listen} to {proxy.upstream}"
-        found, wanted = ProxyState(proxy.enabled, frozenset(_toxics(proxy))), self._wanted[name]
+        found, wanted = ProxyState(proxy.enabled, frozenset(toxics_of(proxy))), self._wanted[name]
         return "" if found == wanted else f"{_show(found)} instead of {_show(wanted)}"
 
     # ── watchdog ──
 
     def _watch(self) -> None:
-        api = _Api(self._address, _WATCH_DEADLINE_S)  # a session of its own: the other may be waiting for a hung server
+        api = Api(self._address, _WATCH_DEADLINE_S)  # a session of its own: the other may be waiting for a hung server
         failures = 0
         while not self._closing.wait(_WATCH_EVERY_S):
             starts = self._starts
@@ -295,7 +297,7 @@ def _change(proxy: Proxy, wanted: ProxyState) -> None:
     """Move one proxy to the wanted state. Off comes first and on comes last, so that nothing slips through."""
     if proxy.enabled and not wanted.enabled:
         proxy.disable()
-    present = frozenset(_toxics(proxy))
+    present = frozenset(toxics_of(proxy))
     for toxic in present - wanted.toxics:
         proxy.destroy_toxic(toxic.name)
     for toxic in wanted.toxics - present:
@@ -306,7 +308,7 @@ def _change(proxy: Proxy, wanted: ProxyState) -> None:
         proxy.enable()
 
 
-def _toxics(proxy: Proxy) -> Iterator[ToxicSpec]:
+def toxics_of(proxy: Proxy) -> Iterator[ToxicSpec]:
     for toxic in proxy.toxics().values():
         kind = toxic.type if toxic.toxicity == 1 else f"{toxic.type} with toxicity {toxic.toxicity}"
         yield ToxicSpec(toxic.name, kind, toxic.stream, tuple(sorted(toxic.attributes.items())))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from chaoskit.errors import InvalidExperiment, Problem, unknown
@@ -28,4 +30,11 @@ def find_experiment(given: str) -> Path:
         pass
     if name in packaged:
         return packaged[name]
-    raise InvalidExperiment([Problem("", f"no such file, and {unknown('experiment', name, packaged)}", given[:200])])
+    raise InvalidExperiment([Problem("", _why_not(given, name, packaged), given[:200])])
+
+
+def _why_not(given: str, name: str, packaged: Iterable[str]) -> str:
+    if not os.path.isdir(given):  # noqa: PTH112  Path.is_dir raises for a name that is too long
+        return f"no such file, and {unknown('experiment', name, packaged)}"
+    inside = sorted(path.name for path in Path(given).iterdir() if path.suffix in _SUFFIXES)
+    return f"is a folder, not an experiment; in it are: {', '.join(inside) or 'no .yaml files'}"

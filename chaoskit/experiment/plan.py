@@ -7,20 +7,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from random import SystemRandom
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast
 
-from pydantic import BeforeValidator, PlainSerializer, PlainValidator
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator
 
 from chaoskit import __version__
 from chaoskit.checkers.slo import steady_p99_s
 from chaoskit.contracts import Capability, Fault, Promises
-from chaoskit.experiment.model import ClusterSpec, Experiment
-from chaoskit.experiment.steps import BurstItem, FaultItem, ParallelItem, WaitItem, fault_of, workload_of
+from chaoskit.experiment.model import ClusterSpec, Experiment, OnWorkerLoss
+from chaoskit.experiment.profiles import PROFILES
+from chaoskit.experiment.steps import (
+    SETTLE_S,
+    BurstItem,
+    FaultItem,
+    ParallelItem,
+    SearchItem,
+    WaitItem,
+    fault_of,
+    workload_of,
+)
 from chaoskit.faults import FAULTS
+from chaoskit.history.records import step_phase
 from chaoskit.load.order import Arrivals
 from chaoskit.spec import Spec
-from chaoskit.units import parse_duration, show_duration
+from chaoskit.units import parse_duration, parse_rate, show_duration, show_rate
 from chaoskit.workloads import WORKLOADS
 
 Seconds = Annotated[
@@ -30,7 +42,14 @@ Seconds = Annotated[
 ]
 """A float in code, with its unit in plan.json."""
 
-PhaseKind = Literal["warmup", "baseline", "fault", "burst", "recovery", "drain"]
+PerSecond = Annotated[
+    float,
+    BeforeValidator(lambda value: parse_rate(value) if isinstance(value, str) else value),
+    PlainSerializer(show_rate, return_type=str),
+]
+"""The same of a rate."""
+
+PhaseKind = Literal["warmup", "baseline", "fault", "burst", "recovery", "drain", "step"]
 
 
 class WorkloadSpec(Spec):
@@ -91,15 +110,32 @@ class Burst(Spec):
     for_: Seconds
 
 
-PlannedStep = Wait | FaultStep | Burst
+class Search(Spec):
+    """One workload's rate raised step by step until it breaks."""
+
+    step: Literal["search"] = "search"
+    name: str
+    workload: str  # under load
+    rates: tuple[PerSecond, ...]  # of the steps
+    every: Seconds
+    p99: Seconds
+    settle: Seconds  # at the old rate, not judged
+
+    def phase(self, rate: float) -> str:
+        return step_phase(self.name, rate)
+
+
+PlannedStep = Wait | FaultStep | Burst | Search
 
 
 class LoadPlan(Spec):
     """Who loads the cluster and how."""
 
     workers: int
+    on_worker_loss: OnWorkerLoss = Field("inconclusive", alias="on-worker-loss")
     client: str
     keys: int
+    key_size: int | None = None  # bytes
     timeout: Seconds
     failover: bool
     arrivals: Arrivals
@@ -135,7 +171,7 @@ class Plan(Spec):
         """In their order, warmup and drain included."""
         return (
             PlannedPhase("warmup", "warmup", self.warmup),
-            *map(_phase, self.method),
+            *chain.from_iterable(map(_phases, self.method)),
             PlannedPhase("drain", "drain", self.drain),
         )
 
@@ -174,8 +210,10 @@ def resolve(experiment: Experiment, *, name: str, source: str = "", seed: int | 
         cluster=experiment.cluster,
         load=LoadPlan(
             workers=load.workers,
+            on_worker_loss=load.on_worker_loss,
             client=load.client,
             keys=load.keys,
+            key_size=load.key_size,
             timeout=load.timeout,
             failover=load.failover,
             arrivals=load.arrivals,
@@ -184,7 +222,7 @@ def resolve(experiment: Experiment, *, name: str, source: str = "", seed: int | 
         warmup=experiment.warmup,
         steady_state=experiment.steady_state,
         method=tuple(_merged(_planned(experiment.method))),
-        slo=experiment.slo,
+        slo=(*experiment.slo, *(PROFILES[load.profile].promises() if load.profile else ())),
         drain=experiment.drain,
     )
 
@@ -211,6 +249,11 @@ def _steps(item: Spec, names: _Names) -> Iterator[PlannedStep]:
         case BurstItem():
             workload = cast(WorkloadSpec, workload_of(item))
             yield Burst(name=names.new(item.name or item.burst), workload=workload, for_=item.for_)
+        case SearchItem():
+            yield Search(
+                name=names.new(item.name or "knee"), workload=item.search, rates=item.rates_per_s(),
+                every=item.every, p99=item.p99, settle=SETTLE_S,
+            )  # fmt: skip
 
 
 def _repeated(item: FaultItem, names: _Names) -> Iterator[PlannedStep]:
@@ -254,14 +297,18 @@ def _merged(steps: Iterator[PlannedStep]) -> Iterator[PlannedStep]:
         yield waiting
 
 
-def _phase(step: PlannedStep) -> PlannedPhase:
+def _phases(step: PlannedStep) -> Iterator[PlannedPhase]:
     match step:
         case Wait():
-            return PlannedPhase(step.name, step.kind, step.for_)
+            yield PlannedPhase(step.name, step.kind, step.for_)
         case Burst():
-            return PlannedPhase(f"burst:{step.name}", "burst", step.for_)
+            yield PlannedPhase(f"burst:{step.name}", "burst", step.for_)
         case FaultStep():
-            return PlannedPhase(f"fault:{step.name}", "fault", max(t.after + t.fault.for_ for t in step.faults))
+            yield PlannedPhase(f"fault:{step.name}", "fault", max(t.after + t.fault.for_ for t in step.faults))
+        case Search():
+            for rate in step.rates:
+                yield PlannedPhase(step.phase(rate), "step", step.every)
+            yield PlannedPhase(f"settle:{step.name}", "step", step.settle)
 
 
 class _Names:

@@ -14,6 +14,7 @@ from chaoskit.experiment.document import Document, Path
 from chaoskit.experiment.model import Experiment
 from chaoskit.experiment.steps import ITEMS, LEADING_KEYS, OVERLAPPING_FAULTS
 from chaoskit.faults import FAULTS
+from chaoskit.shapes import CONSTANT, RATES
 from chaoskit.workloads import WORKLOADS
 
 _TABLES: Mapping[str, Mapping[str, Any]] = {"fault": FAULTS, "burst": WORKLOADS}
@@ -49,8 +50,8 @@ def _problem(details: ErrorDetails, document: Document) -> Problem:
 
 
 def _is_tag(part: str | int) -> bool:
-    """Whether pydantic put it into the path to say which kind of step it tried."""
-    return isinstance(part, str) and part in ITEMS
+    """Whether pydantic put it into the path to say which kind of step or rate it tried."""
+    return isinstance(part, str) and (part in ITEMS or part in RATES or part == CONSTANT)
 
 
 def _unknown_kind(step: Any, *, in_parallel: bool) -> tuple[str, str]:
@@ -75,7 +76,7 @@ def _no_kind(step: Any, *, in_parallel: bool) -> tuple[str, str]:
 def _model_at(loc: Sequence[str | int]) -> type[BaseModel]:
     """The model that reads what stands at this place."""
     model: type[BaseModel] = Experiment
-    tagged = {**ITEMS, **OVERLAPPING_FAULTS} if "parallel" in loc else ITEMS
+    tagged = {**ITEMS, **RATES, **(OVERLAPPING_FAULTS if "parallel" in loc else {})}
     for part in loc:
         if isinstance(part, int):
             continue

@@ -9,7 +9,7 @@ from chaoskit.checkers import slo
 from chaoskit.errors import Problem, unknown
 from chaoskit.experiment.document import Document, Path
 from chaoskit.experiment.model import EVERY_OPERATION
-from chaoskit.experiment.plan import Burst, FaultStep, Plan
+from chaoskit.experiment.plan import Burst, FaultStep, Plan, Search
 from chaoskit.workloads import WORKLOADS
 
 
@@ -33,6 +33,8 @@ def _why_not(promise: slo.Slo, plan: Plan) -> str | None:
     names = _names(plan)
     if promise.phases and not any(fnmatchcase(name, promise.phases) for name in names):
         return unknown("phase", promise.phases, names)
+    if promise.subject == "knee" and not any(isinstance(step, Search) for step in plan.method):
+        return "nothing in the method is a search, so there is no knee"
     recorded = _recorded(plan)
     if promise.subject in (*EVERY_OPERATION, "watch", "lease") and promise.subject not in recorded:
         return f"nothing in load or in a burst records {promise.subject}; there are: {', '.join(sorted(recorded))}"
@@ -40,9 +42,10 @@ def _why_not(promise: slo.Slo, plan: Plan) -> str | None:
 
 
 def _names(plan: Plan) -> list[str]:
-    """Of phases, and of faults, which `recovery.time` can name."""
+    """Of phases, of faults, which `recovery.time` can name, and of searches, which `knee` can."""
     faults = [timed.name for step in plan.method if isinstance(step, FaultStep) for timed in step.faults]
-    return [phase.name for phase in plan.phases()] + faults
+    searches = [step.name for step in plan.method if isinstance(step, Search)]
+    return [phase.name for phase in plan.phases()] + faults + searches
 
 
 def _recorded(plan: Plan) -> set[str]:

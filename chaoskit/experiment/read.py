@@ -18,6 +18,7 @@ from chaoskit.experiment.plan import Plan, resolve
 from chaoskit.experiment.problems import problems_of
 from chaoskit.experiment.promises import unkeepable
 from chaoskit.experiment.variables import substitute
+from chaoskit.experiment.welcome import unwelcome
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -37,14 +38,18 @@ def make_plan(
     overrides: Mapping[str, str] = _NOTHING,
     seed: int | None = None,
     backend: str | None = None,
+    owned: bool | None = None,
 ) -> Plan:
-    """The experiment with every default filled in; `seed` and `backend` win over what it says."""
+    """The experiment with every default filled in; `seed` and `backend` win over what it says.
+
+    `owned`: whether an external cluster may be hurt; None when nothing is going to be carried out.
+    """
     if backend is not None:
         overrides = {**overrides, "cluster.backend": backend}
     path = find_experiment(given)
     experiment, document = _read(path, variables, overrides)
     plan = resolve(experiment, name=path.stem, source=str(path), seed=seed)
-    if problems := unkeepable(plan, document):
+    if problems := [*unwelcome(experiment, document, owned), *unkeepable(plan, document)]:
         raise InvalidExperiment(problems)
     return plan
 

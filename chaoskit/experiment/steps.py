@@ -1,4 +1,4 @@
-"""What a method is made of, as YAML: wait, fault, parallel, burst. One kind of step for each fault and workload.
+"""What a method is made of, as YAML: wait, fault, parallel, burst, search. One kind of step a fault and a workload.
 
 A fault's step has the fault's own keys and the keys of its place in the method, so the models are put together from the
 tables; that is also what gives `chaoskit schema` one variant for each fault.
@@ -10,14 +10,18 @@ from typing import Annotated, Any, Literal, Self, Union, cast
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, create_model, model_validator
 
-from chaoskit.contracts import Fault, Workload
+from chaoskit.contracts import Capability, Fault, Workload
 from chaoskit.experiment.bed import Bed
 from chaoskit.faults import FAULTS
+from chaoskit.shapes import stairs
 from chaoskit.spec import Spec
-from chaoskit.units import Duration, parse_duration, within
+from chaoskit.units import Duration, Rate, parse_duration, parse_rate, within
 from chaoskit.workloads import WORKLOADS
 
-LEADING_KEYS = ("wait", "fault", "parallel", "burst")
+LEADING_KEYS = ("wait", "fault", "parallel", "burst", "search")
+SETTLE_S = 2.0  # after a search, at the old rate: what the last step left behind is nobody's figure
+LEAST_CALLS = 100  # in one step of a search, or it has no P99
+LIMITS_IN_A_STEP = 10  # a queue that grows all through a shorter step could stay within the limit
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]{0,39}$")]
 Hours = within("100ms", "24h", parse_duration)
@@ -80,6 +84,46 @@ class BurstItem(Spec):
     """How long."""
 
 
+class SearchItem(Spec):
+    """Raise a workload's rate step by step until it breaks: until the response P99 of a step is over the limit, or less
+    than 90 % of what it offered was acknowledged within it. The knee is the rate of the last step that held. Then the
+    workload goes back to its own rate."""
+
+    search: str
+    """Whose rate is raised: a workload under load with a constant rate."""
+    name: Name | None = None
+    """How phases and reports call it; knee if it is not given."""
+    from_: Annotated[Rate, within("1/s", "100000/s", parse_rate)]
+    """The first step's rate; the workload's own is left for it."""
+    step: Annotated[Rate, within("1/s", "100000/s", parse_rate)]
+    """How much each step adds."""
+    to: Annotated[Rate, within("1/s", "100000/s", parse_rate)]
+    """The last step's rate, if all before it hold."""
+    every: Annotated[Duration, within("1s", "10m", parse_duration)]
+    """How long each step lasts."""
+    p99: Annotated[Duration, within("1ms", "10s", parse_duration)]
+    """What the response P99 of a step may be."""
+
+    def rates_per_s(self) -> tuple[float, ...]:
+        """Of all steps."""
+        return stairs(self.from_, self.step, self.to)
+
+    @model_validator(mode="after")
+    def _steps_can_be_judged(self) -> Self:
+        if self.to < self.from_:
+            raise ValueError("to must not be below from: a search goes upwards")
+        if (calls := self.from_ * self.every) < LEAST_CALLS:
+            raise ValueError(
+                f"a step of {calls:g} calls has no P99; raise from or every to at least {LEAST_CALLS} calls"
+            )
+        if self.every < LIMITS_IN_A_STEP * self.p99:
+            raise ValueError(
+                f"every must be at least {LIMITS_IN_A_STEP} × p99, or a queue that grows could pass for slow answers"
+            )
+        self.rates_per_s()  # refuses too many
+        return self
+
+
 def _variants(base: type[Spec], key: str, table: dict[str, Any]) -> dict[str, type[Spec]]:
     """Tag → a model with the keys of the base and of the table's entry; `key` names the entry."""
     return {
@@ -125,7 +169,13 @@ class ParallelItem(Spec):
     """How phases and reports call it; the faults' kinds with + if it is not given."""
 
 
-ITEMS: dict[str, type[Spec]] = {"wait step": WaitItem, "parallel step": ParallelItem, **FAULT_ITEMS, **BURST_ITEMS}
+ITEMS: dict[str, type[Spec]] = {
+    "wait step": WaitItem,
+    "parallel step": ParallelItem,
+    "search step": SearchItem,
+    **FAULT_ITEMS,
+    **BURST_ITEMS,
+}
 Step = _one_of(ITEMS)
 
 
@@ -146,6 +196,16 @@ def _part(kind: Any, whole: Spec) -> Spec:
     return cast(Spec, kind.model_construct(**given))
 
 
+def needs_of(step: Spec) -> frozenset[Capability]:
+    """What its faults ask of the backend."""
+    match step:
+        case FaultItem():
+            return cast(Fault, step).needs
+        case ParallelItem():
+            return frozenset().union(*(item.needs for item in step.parallel))
+    return frozenset()
+
+
 def seconds_of(step: Spec) -> float:
     """How long a step lasts, proofs not counted."""
     match step:
@@ -157,4 +217,6 @@ def seconds_of(step: Spec) -> float:
             return ((step.times or 1) - 1) * (step.every or 0.0) + cast(Fault, step).for_
         case BurstItem():
             return step.for_
+        case SearchItem():
+            return len(step.rates_per_s()) * step.every + SETTLE_S
     raise AssertionError(f"{type(step).__name__} is no step")

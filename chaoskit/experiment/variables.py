@@ -2,6 +2,8 @@
 
 A name is looked up in `--var NAME=value`, then in the environment as CHAOSKIT_VAR_NAME, then the default holds. The
 prefix is there because NAME, VERSION and the like are set on many machines for other purposes.
+
+A secret is not filled in: it stays a reference, and whoever needs it looks it up (`access.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from chaoskit.experiment.document import Document, Path, Plain, Scalar, Tree
 ENVIRONMENT_PREFIX = "CHAOSKIT_VAR_"
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^${}]*))?\}")
 _MAX_LENGTH = 10_000
+
+SECRETS: frozenset[Path] = frozenset({("cluster", "auth", "password")})
+"""Values that stay references: what is filled in here is saved, shown and compared."""
 
 
 def substitute(document: Document, given: Mapping[str, str], environment: Mapping[str, str]) -> Plain:
@@ -42,6 +47,8 @@ class _Filling:
             return {key: self.plain((*path, key), value) for key, value in tree.items()}
         if isinstance(tree, list):
             return [self.plain((*path, number), value) for number, value in enumerate(tree)]
+        if path in SECRETS:
+            return self._secret(path, tree)
         if "${" not in tree.text:
             return tree.value()
         try:
@@ -50,6 +57,16 @@ class _Filling:
         except ValueError as error:
             self.problems.append(self._document.place(path).problem(path, str(error)))
             return tree.text
+
+    def _secret(self, path: Path, tree: Scalar) -> Plain:
+        for name in (match[1] for match in _REFERENCE.finditer(tree.text)):
+            self.seen.add(name)
+            if name in self._given:
+                what = (
+                    f"a secret is not taken from --var, which everybody can read; set the environment variable {name}"
+                )
+                self.problems.append(self._document.place(path).problem(path, what))
+        return tree.text
 
     def _expand(self, text: str, within: tuple[str, ...]) -> str:
         if "${" in _REFERENCE.sub("", text):

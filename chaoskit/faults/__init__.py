@@ -6,10 +6,15 @@ proves by probes of its own that it bites and that it is gone; it never does any
 
 from chaoskit.contracts import Fault
 from chaoskit.faults.bandwidth import Bandwidth
+from chaoskit.faults.cpu import Cpu
+from chaoskit.faults.disk_io import DiskIo
+from chaoskit.faults.full_disk import FullDisk
 from chaoskit.faults.kill import Kill
 from chaoskit.faults.latency import Latency
+from chaoskit.faults.memory import Memory
 from chaoskit.faults.partition import Partition
 from chaoskit.faults.pause import Pause
+from chaoskit.faults.restart import Restart
 from chaoskit.faults.stop import Stop
 
 FAULTS: dict[str, type[Fault]] = {
@@ -18,7 +23,12 @@ FAULTS: dict[str, type[Fault]] = {
     "bandwidth": Bandwidth,
     "kill": Kill,
     "stop": Stop,
+    "restart": Restart,
     "pause": Pause,
+    "cpu": Cpu,
+    "memory": Memory,
+    "disk_io": DiskIo,
+    "full_disk": FullDisk,
 }
 
 __all__ = ["FAULTS"]

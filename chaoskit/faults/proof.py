@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from chaoskit.contracts import LinkProbe, MemberStatus, Scene
 from chaoskit.errors import FaultNotProven
-from chaoskit.topology import Link, Links, client_links, peer_links
+from chaoskit.topology import Link, Links
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -86,7 +86,8 @@ def members_down(scene: Scene, members: Collection[str]) -> str:
     """The processes are gone and the status RPC is silent."""
     _expect_state(scene, members, "down")
     _expect_silence(scene, members)
-    return f"{', '.join(members)}: process gone, status RPC silent"
+    ends = (f"{member} ended by {end}" for member in members if (end := scene.process(member).end))
+    return "; ".join((f"{', '.join(members)}: process gone, status RPC silent", *ends))
 
 
 def members_paused(scene: Scene, members: Collection[str]) -> str:
@@ -143,8 +144,7 @@ def _with_running_target(scene: Scene, links: Links) -> list[Link]:
 
 def _control(scene: Scene, cut: Links, behind: Collection[str]) -> str:
     """Some link that was not cut answers; where all are cut, the members' own answers have to do."""
-    whole = peer_links(scene.members) | client_links(scene.members)
-    untouched = sorted(whole - cut, key=lambda link: (link.target not in behind, link))[:_CONTROLS]
+    untouched = sorted(scene.links - cut, key=lambda link: (link.target not in behind, link))[:_CONTROLS]
     if not untouched:
         return "no link is left uncut"
     answered = [(link, probe) for link, probe in _probe(scene, untouched) if probe.answered]

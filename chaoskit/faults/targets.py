@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from chaoskit.contracts import Down, Harm, Paused, Scene
+from chaoskit.contracts import Cut, Harm, Scene, Toxic
 from chaoskit.errors import unknown
 from chaoskit.topology import CLIENT, Link, Links, majority
 from chaoskit.units import Duration, parse_duration, within
@@ -126,5 +126,6 @@ def _how_many(target: str, size: int) -> int:
 
 
 def victims(harms: Sequence[Harm]) -> tuple[str, ...]:
-    """The members that these harms put down or pause."""
-    return tuple(member for harm in harms if isinstance(harm, Down | Paused) for member in harm.members)
+    """The members that these harms are done to, not to their links."""
+    members = (member for harm in harms if not isinstance(harm, Cut | Toxic) for member in harm.members)
+    return tuple(dict.fromkeys(members))

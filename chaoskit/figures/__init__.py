@@ -6,10 +6,11 @@ Pure: no clock, no files. The same history gives the same figures for ever, so a
 from __future__ import annotations
 
 from chaoskit.contracts import Promises
-from chaoskit.figures import events, faults, leases, members, operations, truth, watches
+from chaoskit.figures import answers, events, faults, leases, members, operations, truth, watches
 from chaoskit.figures.gaps import Gap, Writes
 from chaoskit.figures.generator import Generator
 from chaoskit.figures.histograms import NS_PER_S
+from chaoskit.figures.knee import Knees
 from chaoskit.figures.members import Leaders
 from chaoskit.figures.phases import Phases
 from chaoskit.figures.recovery import Recoveries
@@ -30,7 +31,8 @@ def compute(history: History, promises: Promises) -> Figures:
     judged_seconds = sum(phases.segments[index].seconds for index in judged)
     totals = operations.merge([tallies[index] for index in judged])
     log = truth.build(history)
-    watched = watches.analyse(history, promises, phases, log)
+    watched = watches.analyse(history, promises, phases, log, slow=False)
+    slow = watches.analyse(history, promises, phases, log, slow=True)
     generator = Generator(history, phases)
     writes = Writes(history)
     used = Resources(history, phases)
@@ -46,17 +48,20 @@ def compute(history: History, promises: Promises) -> Figures:
                 judged=segment.judged,
                 begins_s=phases.seconds(segment.begins_ns),
                 seconds=segment.seconds,
-                ops={kind: tally.figures(segment.seconds) for kind, tally in tallies[index].items()},
+                ops=operations.figures(tallies[index], segment.seconds, history),
                 watch=watched.phase_figures(index),
+                slow_watch=slow.phase_figures(index),
                 write_gap_s=_lasted_s(writes.longest_gap(segment.begins_ns, segment.ends_ns)),
                 leader_changes=leaders.changes(segment.begins_ns, segment.ends_ns),
                 generator_lag_p99_ms=generator.lag_p99_ms(index),
                 generator_cpu_max=generator.cpu_max(index),
+                generator_stalled=generator.stalled(index),
             )
             for index, segment in phases.named
         ),
-        totals={kind: tally.figures(judged_seconds) for kind, tally in totals.items()},
+        totals=operations.figures(totals, judged_seconds, history),
         watch=watched.figures(),
+        slow_watch=slow.figures(),
         lease=leases.figures(history, log, leaders),
         write_gap_s=_lasted_s(gap),
         write_gap_at_s=phases.seconds(gap.begins_ns) if gap else None,
@@ -66,8 +71,10 @@ def compute(history: History, promises: Promises) -> Figures:
         members=members.figures(history, phases, leaders, used),
         leader_changes=leaders.changes(begins_ns, ends_ns),
         generator=generator.figures(),
-        timeline=timeline(history, phases, leaders, used),
+        timeline=timeline(history, phases, leaders, used, generator),
         log=log.figures,
+        answers=answers.check(history, log),
+        knees=Knees(history, phases, tallies, generator).figures(),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from chaoskit.figures.changes import change_of
 from chaoskit.figures.histograms import NS_PER_S
 from chaoskit.figures.phases import Phases
-from chaoskit.figures.truth import is_write
 from chaoskit.history import FaultSpan, History, Outcome, WriteProbe
 from chaoskit.results import FaultFigures, MemberWrites
 from chaoskit.topology import majority
@@ -65,7 +65,7 @@ def _minority_wrote(fault: FaultSpan, members: Collection[str], history: History
         return None
     until_ns = _ends(fault, history)
     by_clients = any(
-        is_write(op)
+        change_of(op)
         and op.outcome is Outcome.OK
         and op.member in islanders
         and fault.verified_ns <= op.sent_ns

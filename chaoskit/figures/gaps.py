@@ -1,4 +1,4 @@
-"""Write gaps: the longest time without an acknowledged put, by any client and by a single one.
+"""Write gaps: the longest time without an acknowledged write, by any client and by a single one that puts.
 
 The edges count: from the beginning of the span to the first acknowledgement, and from the last one to its end. A
 cluster that never acknowledged anything has a gap as long as the span.
@@ -15,6 +15,7 @@ from itertools import pairwise
 from chaoskit.history import History, Operation, Outcome
 
 KIND = "put"
+KINDS = (KIND, "delete", "txn")  # each has to pass the majority, also when it changes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,13 @@ class Gap:
 
 
 class Writes:
-    """When puts were acknowledged. Puts with a lease are bookkeeping of the lease workload and left out."""
+    """When writes were acknowledged. Puts with a lease are bookkeeping of the lease workload and left out."""
 
     def __init__(self, history: History) -> None:
-        puts = [op for op in history.operations if op.kind == KIND and not op.lease]
-        self.offered = bool(puts) or any(unsent.kind == KIND for unsent in history.unsent)
-        self._acked_ns = _acknowledged(puts)
-        self._clients = _by_client(puts)
+        writes = [op for op in history.operations if op.kind in KINDS and not op.lease]
+        self.offered = bool(writes) or any(unsent.kind in KINDS for unsent in history.unsent)
+        self._acked_ns = _acknowledged(writes)
+        self._clients = _by_client([op for op in writes if op.kind == KIND])
 
     def longest_gap(self, begins_ns: int, ends_ns: int) -> Gap | None:
         """Of the whole cluster within a span; None when nothing was to be written."""
@@ -51,8 +52,8 @@ def _longest_gap(acked_ns: Sequence[int], begins_ns: int, ends_ns: int) -> Gap:
     return max(gaps, key=lambda gap: gap.lasted_ns)
 
 
-def _acknowledged(puts: list[Operation]) -> list[int]:
-    return sorted(op.done_ns for op in puts if op.outcome is Outcome.OK)
+def _acknowledged(writes: list[Operation]) -> list[int]:
+    return sorted(op.done_ns for op in writes if op.outcome is Outcome.OK)
 
 
 def _by_client(puts: list[Operation]) -> list[list[int]]:

@@ -7,6 +7,7 @@ is exact at any length.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 from hdrh.histogram import HdrHistogram
 
@@ -16,17 +17,19 @@ LONGEST_NS = 60_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 _DIGITS = 3
-_SHOWN = (50, 90, 99, 99.9)
+_PER_MILLE = (500, 900, 990, 999)
 
 
 class Latencies:
     """A histogram of durations. `censored` ones lasted at least as long as recorded."""
 
-    __slots__ = ("_histogram", "_longest_ns", "censored", "count")
+    __slots__ = ("_histogram", "_longest_ns", "_squares", "_sum_ns", "censored", "count")
 
     def __init__(self) -> None:
         self._histogram = HdrHistogram(1, LONGEST_NS, _DIGITS)
         self._longest_ns = 0
+        self._sum_ns = 0
+        self._squares = 0  # their sum, exact like every int
         self.count = 0
         self.censored = 0
 
@@ -34,6 +37,8 @@ class Latencies:
         """Add one duration; below 1 ns counts as 1 ns."""
         self._histogram.record_value(min(max(duration_ns, 1), LONGEST_NS))
         self._longest_ns = max(self._longest_ns, duration_ns)
+        self._sum_ns += duration_ns
+        self._squares += duration_ns * duration_ns
         self.count += 1
         self.censored += censored
 
@@ -41,6 +46,8 @@ class Latencies:
         """Merge another histogram into this one."""
         self._histogram.add(other._histogram)
         self._longest_ns = max(self._longest_ns, other._longest_ns)
+        self._sum_ns += other._sum_ns
+        self._squares += other._squares
         self.count += other.count
         self.censored += other.censored
 
@@ -48,12 +55,18 @@ class Latencies:
         """In units of `unit_ns`; no percentile is above the maximum."""
         if not self.count:
             return Percentiles()
-        values = self._histogram.get_percentile_to_value_dict(list(_SHOWN))
-        p50, p90, p99, p99_9 = (min(values[p], self._longest_ns) / unit_ns for p in _SHOWN)
+        shown = [self._histogram.get_value_at_percentile(self._nearest_rank(per_mille)) for per_mille in _PER_MILLE]
+        p50, p90, p99, p99_9 = (min(value, self._longest_ns) / unit_ns for value in shown)
         longest = self._longest_ns / unit_ns
+        variance = (self._squares - self._sum_ns * self._sum_ns / self.count) / self.count
         return Percentiles(
-            count=self.count, p50=p50, p90=p90, p99=p99, p99_9=p99_9, max=longest, censored=self.censored
-        )
+            count=self.count, p50=p50, p90=p90, p99=p99, p99_9=p99_9, max=longest, censored=self.censored,
+            stddev=sqrt(max(variance, 0.0)) / unit_ns,
+        )  # fmt: skip
+
+    def _nearest_rank(self, per_mille: int) -> float:
+        """The percentage that the library's rounding takes to the smallest value that enough others do not exceed."""
+        return 100 * -(-per_mille * self.count // 1000) / self.count
 
 
 def p99_of(durations_ns: Sequence[int]) -> int | None:

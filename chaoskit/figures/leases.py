@@ -86,6 +86,7 @@ class _Judge:
 
     def __init__(self, history: History, leaders: Leaders, leases: int) -> None:
         self._faults = history.faults
+        self._doubt_ns = {clock.worker: history.clock_doubt_ns(clock.worker) for clock in history.clocks}
         self._leaders = leaders
         self._observed_until_ns = max((event.seen_ns for event in history.log), default=0)
         self._slack_ns = SLACK_NS + leases * NS_PER_S // REVOKES_PER_S
@@ -101,7 +102,7 @@ class _Judge:
         expired = gone_ns > 0 and not lease.revoked_before(gone_ns)
         if expired:
             self._after_gone(lease, gone_ns)
-        if expired and gone_ns < lease.promised_until(gone_ns)[1]:
+        if expired and gone_ns < lease.promised_until(gone_ns)[1] - self._doubt_of(lease):
             self.early.append(self._explain_deleted(lease, gone_ns))
         elif refused := self._refused_early(lease):
             self.early.append(self._explain_refused(lease, refused))
@@ -110,6 +111,10 @@ class _Judge:
                 self._expired_in_time(lease, gone_ns)
             if lease.key:
                 self._check_late(lease, gone_ns)
+
+    def _doubt_of(self, lease: Lease) -> int:
+        """By how much the holder's times may be wrong against the audit's, in ns."""
+        return self._doubt_ns.get(lease.grant.worker, 0)
 
     def _expired_in_time(self, lease: Lease, gone_ns: int) -> None:
         """Was it wanted?"""
@@ -122,7 +127,7 @@ class _Judge:
 
     def _after_gone(self, lease: Lease, gone_ns: int) -> None:
         for op in lease.renewals():
-            if op.sent_ns > gone_ns:
+            if op.sent_ns > gone_ns + self._doubt_of(lease):
                 self.renewed_after_gone.append(
                     f"{_name(lease)}: {op.member} answered a keepalive with TTL {op.ttl_s} s, sent "
                     f"{_s(op.sent_ns - gone_ns)} after the key had gone"

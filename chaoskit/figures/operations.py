@@ -1,14 +1,19 @@
 """Operations by kind and phase: rates, outcomes, latencies.
 
-An operation belongs to the phase in which it was *due*. Percentiles are of acknowledged and unknown operations, and of
-arrivals that were never sent; failed ones stay out, because an error within a millisecond would flatter them.
+An operation belongs to the phase in which it was *due*; one that was under way when a fault was injected, to the moment
+of the injection, because the calm before is not to blame for what the fault did. Percentiles are of acknowledged and
+unknown operations, and of arrivals that were never sent; failed ones stay out, because an error within a millisecond
+would flatter them.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from chaoskit.figures.changes import call_of
 from chaoskit.figures.histograms import Latencies
 from chaoskit.figures.phases import NOWHERE, Phases
 from chaoskit.history import History, Operation, Outcome
@@ -23,6 +28,7 @@ class Tally:
     failed: int = 0
     unknown: int = 0
     unsent: int = 0
+    conflicts: int = 0
     response: Latencies = field(default_factory=Latencies)
     service: Latencies = field(default_factory=Latencies)
     errors: Counter[str] = field(default_factory=Counter)
@@ -37,6 +43,7 @@ class Tally:
         unknown = op.outcome is Outcome.UNKNOWN
         self.unknown += unknown
         self.ok += not unknown
+        self.conflicts += not unknown and not op.succeeded and call_of(op.kind) == "txn"
         self.response.record(done_ns - op.due_ns, censored=unknown)
         self.service.record(done_ns - (op.sent_ns or op.due_ns), censored=unknown)
 
@@ -49,11 +56,13 @@ class Tally:
         self.failed += other.failed
         self.unknown += other.unknown
         self.unsent += other.unsent
+        self.conflicts += other.conflicts
         self.response.add(other.response)
         self.service.add(other.service)
         self.errors.update(other.errors)
 
-    def figures(self, seconds: float) -> OperationFigures:
+    def figures(self, seconds: float, *, closed: bool = False) -> OperationFigures:
+        """`closed`: its clients waited for their answers before they called again."""
         sent = self.ok + self.failed + self.unknown
         per_s = 1 / seconds if seconds else 0.0
         return OperationFigures(
@@ -67,6 +76,8 @@ class Tally:
             response_ms=self.response.percentiles(),
             service_ms=self.service.percentiles(),
             errors=dict(self.errors.most_common()),
+            conflicts=self.conflicts,
+            closed=closed,
         )
 
 
@@ -77,16 +88,35 @@ def tally(history: History, phases: Phases) -> list[Tallies]:
     """For each phase: kind → tally."""
     tallies: list[defaultdict[str, Tally]] = [defaultdict(Tally) for _ in phases.segments]
     last_seen_ns = last_signs_of_life(history)
+    injections = [fault.injected_ns for fault in history.faults]
     for op in history.operations:
-        index = phases.index_at(op.due_ns)
+        done_ns = op.done_ns or last_seen_ns[op.worker]
+        index = phases.index_at(_belongs_at(op.due_ns, done_ns, injections))
         if index != NOWHERE:
-            tallies[index][op.kind].record(op, op.done_ns or last_seen_ns[op.worker])
+            tallies[index][op.kind].record(op, done_ns)
     for unsent in history.unsent:
         for due_ns in unsent.dues_ns:
-            index = phases.index_at(due_ns)
+            index = phases.index_at(_belongs_at(due_ns, unsent.stopped_ns, injections))
             if index != NOWHERE:
                 tallies[index][unsent.kind].record_unsent(unsent.stopped_ns - due_ns)
     return [dict(sorted(by_kind.items())) for by_kind in tallies]
+
+
+def _belongs_at(due_ns: int, done_ns: int, injections: Sequence[int]) -> int:
+    """When it was due, or the first injection that came while it was under way."""
+    following = bisect_right(injections, due_ns)
+    return injections[following] if following < len(injections) and injections[following] < done_ns else due_ns
+
+
+def figures(tallies: Tallies, seconds: float, history: History) -> dict[str, OperationFigures]:
+    """Of one phase, or of several that were merged."""
+    closed = closed_kinds(history)
+    return {kind: tally.figures(seconds, closed=kind in closed) for kind, tally in tallies.items()}
+
+
+def closed_kinds(history: History) -> frozenset[str]:
+    """Operations of which at least some came from users who wait for their answers."""
+    return frozenset(model.kind for model in history.closed_models)
 
 
 def merge(parts: list[Tallies]) -> Tallies:

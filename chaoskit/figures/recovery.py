@@ -1,8 +1,8 @@
 """Time to recover: until goodput and P99 are near the baseline again, and stay there for three seconds.
 
-Measured on puts and reads together, in whole seconds that are aligned to the moment from which is counted. "Never" is
-said only when at least those three seconds were seen after the heal; before that, nobody knows. A second is normal when
-its P99 is within three times the baseline's, or within what the experiment itself calls its steady state.
+Measured on all that is due by a rate together, in whole seconds that are aligned to the moment from which is counted.
+"Never" is said only when at least those three seconds were seen after the heal; before that, nobody knows. A second is
+normal when its P99 is within three times the baseline's, or within what the experiment itself calls its steady state.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chaoskit.figures.phases import Phases
 from chaoskit.history import FaultSpan, History, Outcome
 from chaoskit.results import RecoveryFigures
 
-KINDS = ("put", "read")
+KINDS = ("put", "read", "delete", "txn", "range")
 GOODPUT_SHARE = 0.9
 P99_FACTOR = 3
 P99_FLOOR_NS = 10 * NS_PER_MS

@@ -48,27 +48,14 @@ class Resources:
                 by_phase[self._phases.segments[index].name].append(step)
         return {name: _load(steps) for name, steps in by_phase.items()}
 
-    def cpu_by_second(self) -> dict[int, dict[str, float]]:
-        """Second → member → cores in use."""
-        return self._by_second("cpu_s")
-
-    def memory_by_second(self) -> dict[int, dict[str, int]]:
-        """Second → member → bytes."""
-        found: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    def by_second(self) -> dict[int, dict[str, dict[str, float]]]:
+        """Second → name of a field of `results.Second` → member → figure. Nothing where nobody could say."""
+        found: defaultdict[int, defaultdict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
         for member, steps in self._steps.items():
             for step in steps:
-                if step.after.memory_bytes is not None:
-                    found[self._second(step)][member] = step.after.memory_bytes
-        return found
-
-    def _by_second(self, counter: str) -> dict[int, dict[str, float]]:
-        found: defaultdict[int, dict[str, float]] = defaultdict(dict)
-        for member, steps in self._steps.items():
-            for step in steps:
-                grown = _growth(step, counter)
-                if grown is not None:
-                    found[self._second(step)][member] = grown / step.seconds
-        return found
+                for name, figure in _of_one(step):
+                    found[self._second(step)][name][member] = figure
+        return {second: dict(by_name) for second, by_name in found.items()}
 
     def _second(self, step: _Step) -> int:
         return (step.after.at_ns - self._phases.begins_ns) // NS_PER_S
@@ -80,21 +67,36 @@ def _steps(samples: Sequence[ResourceSample]) -> Iterator[_Step]:
             yield _Step(before, after)
 
 
+_RATES = {
+    "cpu": "cpu_s",
+    "read_bytes_per_s": "read_bytes",
+    "written_bytes_per_s": "written_bytes",
+    "received_bytes_per_s": "received_bytes",
+    "sent_bytes_per_s": "sent_bytes",
+}
+_GAUGES = ("memory_bytes", "proposals_pending", "db_bytes")
+_MEANS = {"fsync_ms": ("fsync_s", "fsyncs"), "commit_ms": ("commit_s", "commits")}
+
+
+def _of_one(step: _Step) -> Iterator[tuple[str, float]]:
+    figures: dict[str, float | None] = {
+        **{name: _rate([step], counter) for name, counter in _RATES.items()},
+        **{name: getattr(step.after, name) for name in _GAUGES},
+        **{name: _mean_ms([step], spent, count) for name, (spent, count) in _MEANS.items()},
+    }
+    yield from ((name, figure) for name, figure in figures.items() if figure is not None)
+
+
 def _load(steps: Sequence[_Step]) -> MemberLoad:
     memory = [step.after.memory_bytes for step in steps if step.after.memory_bytes is not None]
     pending = [step.after.proposals_pending for step in steps if step.after.proposals_pending is not None]
     sizes = [step.after.db_bytes for step in steps if step.after.db_bytes is not None]
     cores = [grown / step.seconds for step in steps if (grown := _growth(step, "cpu_s")) is not None]
     return MemberLoad(
-        cpu=_rate(steps, "cpu_s"),
+        **{name: _rate(steps, counter) for name, counter in _RATES.items()},
+        **{name: _mean_ms(steps, spent, count) for name, (spent, count) in _MEANS.items()},
         cpu_max=max(cores, default=None),
         memory_max_bytes=max(memory, default=None),
-        read_bytes_per_s=_rate(steps, "read_bytes"),
-        written_bytes_per_s=_rate(steps, "written_bytes"),
-        received_bytes_per_s=_rate(steps, "received_bytes"),
-        sent_bytes_per_s=_rate(steps, "sent_bytes"),
-        fsync_ms=_mean_ms(steps, "fsync_s", "fsyncs"),
-        commit_ms=_mean_ms(steps, "commit_s", "commits"),
         proposals_pending_max=max(pending, default=None),
         db_bytes=sizes[-1] if sizes else None,
     )

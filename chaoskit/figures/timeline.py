@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec import structs
 
+from chaoskit.figures.generator import Generator
 from chaoskit.figures.histograms import NS_PER_MS, NS_PER_S, p99_of
 from chaoskit.figures.members import Leaders
 from chaoskit.figures.phases import Phases
@@ -24,7 +25,9 @@ class _Slot:
     watch_events: int = 0
 
 
-def timeline(history: History, phases: Phases, leaders: Leaders, used: Resources) -> tuple[Second, ...]:
+def timeline(
+    history: History, phases: Phases, leaders: Leaders, used: Resources, generator: Generator
+) -> tuple[Second, ...]:
     """One entry a second since the first phase began. What was still in flight at the end is in none."""
     slots = [_Slot() for _ in range(-(-(phases.ends_ns - phases.begins_ns) // NS_PER_S))]
     _fill_operations(history, phases, slots)
@@ -32,10 +35,10 @@ def timeline(history: History, phases: Phases, leaders: Leaders, used: Resources
         index = (event.received_ns - phases.begins_ns) // NS_PER_S
         if 0 <= index < len(slots):
             slots[index].watch_events += 1
-    cpu, memory = used.cpu_by_second(), used.memory_by_second()
+    by_second, of_generator = used.by_second(), generator.by_second()
     return tuple(
         structs.replace(
-            _second(index, slot, phases, leaders), cpu=cpu.get(index, {}), memory_bytes=memory.get(index, {})
+            _second(index, slot, phases, leaders), **by_second.get(index, {}), **of_generator.get(index, {})
         )
         for index, slot in enumerate(slots)
     )

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import msgspec
 
+from chaoskit.figures.changes import Change, call_of, change_of
 from chaoskit.history import History, LogEvent, Operation, Outcome
 from chaoskit.results import LogFigures
 
@@ -100,7 +101,8 @@ class Truth:
         self._by_key: dict[str, list[Entry]] = {}
         for entry in self.entries:
             self._by_key.setdefault(entry.key, []).append(entry)
-        self._keys = sorted(self._by_key)
+        self.keys = sorted(self._by_key)
+        """Of every entry, whether they still exist or not."""
         self._ranges: dict[tuple[str, str], Range] = {}
 
     def at(self, revision: int, key: str) -> Entry | None:
@@ -122,9 +124,9 @@ class Truth:
     def _select(self, key: str, range_end: str) -> list[Entry]:
         if not range_end:
             return self._by_key.get(key, [])
-        begin = bisect_left(self._keys, key)
-        end = len(self._keys) if range_end == "\0" else bisect_left(self._keys, range_end)
-        chosen = [entry for name in self._keys[begin:end] for entry in self._by_key[name]]
+        begin = bisect_left(self.keys, key)
+        end = len(self.keys) if range_end == "\0" else bisect_left(self.keys, range_end)
+        chosen = [entry for name in self.keys[begin:end] for entry in self._by_key[name]]
         chosen.sort(key=lambda entry: (entry.revision, entry.key))
         return chosen
 
@@ -136,14 +138,9 @@ def in_range(name: str, key: str, range_end: str) -> bool:
     return name >= key and (range_end == "\0" or name < range_end)
 
 
-def is_write(op: Operation) -> bool:
-    """Whether it put a key: only a read knows a modification revision."""
-    return bool(op.value) and not op.mod_revision and op.kind != "read"
-
-
 def build(history: History) -> Truth:
     """The LOG of a history."""
-    writes = [op for op in history.operations if is_write(op)]
+    writes = [(op, change) for op in history.operations if (change := change_of(op))]
     audited = _audits(history)
     breaches = Breaches()
     log = _merge_audits(audited, breaches)
@@ -151,9 +148,13 @@ def build(history: History) -> Truth:
     blind = _blind_spots(history)
     _members_agree(log, audited, reached, blind, breaches)
     _acknowledged(writes, log, reached, blind, breaches)
-    unknown_applied = _executed(writes, log, breaches)
+    unknown_applied = _executed(history, log, breaches)
     revisions = sorted({revision for revision, _ in log})
-    holes = list(_holes(revisions, _lowest_needed(history), _highest_observed(history)))
+    shared = history.mark("shared_cluster")
+    if shared:
+        holes = list(_unseen(revisions, shared.revision + 1, _highest_of_ours(history), reached, blind))
+    else:
+        holes = list(_holes(revisions, _lowest_needed(history), _highest_observed(history)))
     figures = LogFigures(
         revisions=len(revisions),
         first_revision=revisions[0] if revisions else None,
@@ -233,7 +234,7 @@ def _members_agree(
 
 
 def _acknowledged(
-    writes: Sequence[Operation],
+    writes: Sequence[tuple[Operation, Change]],
     log: dict[Place, Entry],
     reached: dict[str, int],
     blind: dict[str, list[tuple[int, int]]],
@@ -241,7 +242,7 @@ def _acknowledged(
 ) -> None:
     """Acknowledged writes against the audits; afterwards they are in the LOG themselves."""
     claimed: dict[int, Operation] = {}
-    for op in writes:
+    for op, change in writes:
         if op.outcome is not Outcome.OK or not op.revision:
             continue
         other = claimed.setdefault(op.revision, op)
@@ -255,34 +256,41 @@ def _acknowledged(
             if witnesses := _witnesses(op.revision, reached, blind):
                 breaches.note(
                     "Acknowledged writes are kept",
-                    f"revision {op.revision}, {op.key} = {op.value!r} acknowledged by {op.member}: "
-                    f"{', '.join(witnesses)} passed it without the event",
+                    f"{_acknowledgement(op, change)}: {', '.join(witnesses)} passed it without the event",
                 )
-            entry = log[place] = Entry(op.revision, op.key, "put", op.value, op.lease)
-        elif (entry.type, entry.value) != ("put", op.value):
+            entry = log[place] = Entry(op.revision, op.key, change.type, change.value, op.lease)
+        elif (entry.type, entry.value) != change:
             breaches.note(
                 "Acknowledged writes are kept",
-                f"revision {op.revision}, {op.key} = {op.value!r} acknowledged by {op.member}: "
-                f"the log has {entry.type} {entry.value!r}",
+                f"{_acknowledgement(op, change)}: the log has {entry.type} {entry.value!r}",
             )
         entry.acked_ns = min(entry.acked_ns or op.done_ns, op.done_ns)
 
 
-def _executed(writes: Sequence[Operation], log: dict[Place, Entry], breaches: Breaches) -> int:
-    """Every value is unique in the run, so it tells its write. Returns how many unknown writes happened."""
+def _acknowledgement(op: Operation, change: Change) -> str:
+    what = f"{op.key} = {change.value!r}" if change.type == "put" else f"delete of {op.key}"
+    return f"revision {op.revision}, {what} acknowledged by {op.member}"
+
+
+def _executed(history: History, log: dict[Place, Entry], breaches: Breaches) -> int:
+    """Every value is unique in the run, so it tells its put. Returns how many unknown ones happened. Deletes leave no
+    such trace: `answers` looks for whose they may have been."""
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for entry in log.values():
         if entry.type == "put":
             places[entry.key, entry.value].append(entry.revision)
     applied = 0
-    for op in writes:
+    for op in history.operations:
+        if call_of(op.kind) not in ("put", "txn"):
+            continue
         revisions = places.get((op.key, op.value), [])
         if len(revisions) > 1:
             breaches.note("Writes happen once", f"{op.key} = {op.value!r} at revisions {sorted(revisions)}")
-        if op.outcome is Outcome.FAILED and revisions:
+        if revisions and (op.outcome is Outcome.FAILED or change_of(op) is None):
             breaches.note(
                 "Failed writes did not happen",
-                f"{op.key} = {op.value!r} at revision {revisions[0]}, though {op.member} refused it: {op.error}",
+                f"{op.key} = {op.value!r} at revision {revisions[0]}, though {op.member} refused it: "
+                f"{op.error or 'its guard did not hold'}",
             )
         applied += op.outcome is Outcome.UNKNOWN and bool(revisions)
     return applied
@@ -315,6 +323,33 @@ def _holes(known: list[int], lowest: int | None, highest: int) -> Iterator[tuple
     for before, after in pairwise([first - 1, *known, max(highest, known[-1]) + 1]):
         if after - before > 1:
             yield before + 1, after - 1
+
+
+def _highest_of_ours(history: History) -> int:
+    """Where others write too, a header that is above the last write of the run tells of a write of theirs."""
+    marker = history.mark("final_marker")
+    ended = bool(marker and marker.revision)
+    return max(
+        max((op.revision for op in history.operations if change_of(op) or not ended), default=0),
+        max((event.revision for event in history.watch_events), default=0),
+        marker.revision if marker else 0,
+    )
+
+
+def _unseen(
+    known: list[int], first: int, last: int, reached: dict[str, int], blind: dict[str, list[tuple[int, int]]]
+) -> Iterator[tuple[int, int]]:
+    """In a shared cluster a missing number is somebody else's write, if an audit watcher passed it with open eyes."""
+    left = [(first, last)]
+    for member, passed in reached.items():
+        unseen = [*blind.get(member, ()), (passed + 1, last)]
+        overlaps = [(max(a, c), min(b, d)) for a, b in left for c, d in unseen]
+        left = [(begin, end) for begin, end in overlaps if begin <= end]
+    for begin, end in sorted(left):
+        inside = known[bisect_left(known, begin) : bisect_right(known, end)]
+        for before, after in pairwise([begin - 1, *inside, end + 1]):
+            if after - before > 1:
+                yield before + 1, after - 1
 
 
 def _holes_evidence(holes: list[tuple[int, int]], history: History) -> dict[str, tuple[str, ...]]:

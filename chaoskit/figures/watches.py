@@ -9,7 +9,7 @@ not passed at the end is the tail.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from chaoskit.contracts import Promises
 from chaoskit.figures.histograms import NS_PER_S, Latencies
+from chaoskit.figures.operations import last_signs_of_life
 from chaoskit.figures.phases import NOWHERE, Phases
 from chaoskit.figures.truth import Breaches, Entry, Range, Truth, in_range
 from chaoskit.history import History, WatchClosed, WatchEvent, WatchOpened, WatchProgress
@@ -36,14 +37,18 @@ PROMISES = (
 CLOSED_BY_US = "stopped"
 
 
-def analyse(history: History, promises: Promises, phases: Phases, truth: Truth) -> Books:
-    """Compare every watch of a history with the LOG."""
+def analyse(history: History, promises: Promises, phases: Phases, truth: Truth, *, slow: bool) -> Books:
+    """Compare with the LOG every watch of a history that reads late on purpose, or every other."""
     books = Books(phases, truth, _final_revision(history), _observed_until(history), promises.late_after_s)
-    for watch in _watches(history, truth):
+    books.lost_ns = _lost_workers(history)
+    chosen = {(one.worker, one.watch) for one in history.watch_opened if one.slow == slow}
+    if not chosen:
+        return books
+    for watch in _watches(history, truth, chosen):
         books.watches += 1
         _compare(watch, books)
     for end in history.watch_closed:
-        if end.reason != CLOSED_BY_US:
+        if end.reason != CLOSED_BY_US and (end.worker, end.watch) in chosen:
             books.counts_at(end.at_ns).reconnects[end.reason] += 1
     return books
 
@@ -94,6 +99,7 @@ class Books:
     final_revision: int  # of the final marker, 0 when it was not acknowledged
     ends_ns: int
     late_after_s: float
+    lost_ns: dict[int, int] = field(default_factory=dict)  # lost worker → last it was heard of: its watches ended then
     watches: int = 0
     blind: bool = False  # a watch looked where the LOG has a hole: a count of 0 proves nothing
     breaches: Breaches = field(default_factory=Breaches)
@@ -164,7 +170,7 @@ class Attempt:
         opened = self.opened
         worker = f" of worker {opened.worker}" if opened.worker else ""
         attempt = f", attempt {opened.attempt}" if opened.attempt else ""
-        return f"watch {opened.watch}{worker} on {opened.member}{attempt}"
+        return f"{'slow ' * opened.slow}watch {opened.watch}{worker} on {opened.member}{attempt}"
 
 
 @dataclass(slots=True)
@@ -177,13 +183,17 @@ class Watch:
     def opened_ns(self) -> int:
         return self.attempts[0].opened.at_ns
 
+    @property
+    def worker(self) -> int:
+        return self.attempts[0].opened.worker
+
     def compacted_between(self, before: Attempt, after: Attempt) -> int:
         """The highest compact revision that the server declared between two attempts, 0 when it declared none."""
         numbers = range(before.opened.attempt, after.opened.attempt)
         return max((end.compact_revision for end in self.closed if end.attempt in numbers), default=0)
 
 
-def _watches(history: History, truth: Truth) -> Iterator[Watch]:
+def _watches(history: History, truth: Truth, chosen: Set[tuple[int, int]]) -> Iterator[Watch]:
     events: defaultdict[tuple[int, int, int], list[WatchEvent]] = defaultdict(list)
     for event in history.watch_events:
         events[event.worker, event.watch, event.attempt].append(event)
@@ -196,7 +206,7 @@ def _watches(history: History, truth: Truth) -> Iterator[Watch]:
     opened: defaultdict[tuple[int, int], list[WatchOpened]] = defaultdict(list)
     for one_opened in history.watch_opened:
         opened[one_opened.worker, one_opened.watch].append(one_opened)
-    for identity in sorted(opened):
+    for identity in sorted(opened.keys() & chosen):
         attempts = [
             Attempt(one, events.get((*identity, one.attempt), []), progress.get((*identity, one.attempt), []))
             for one in sorted(opened[identity], key=lambda one: one.attempt)
@@ -207,6 +217,11 @@ def _watches(history: History, truth: Truth) -> Iterator[Watch]:
 def _final_revision(history: History) -> int:
     mark = history.mark("final_marker")
     return mark.revision if mark else 0
+
+
+def _lost_workers(history: History) -> dict[int, int]:
+    lost = {mark.worker for mark in history.marks if mark.kind == "worker_lost"}
+    return {worker: at_ns for worker, at_ns in last_signs_of_life(history).items() if worker in lost}
 
 
 def _observed_until(history: History) -> int:
@@ -229,7 +244,8 @@ def _compare(watch: Watch, books: Books) -> None:
         skipped = [entry for entry in watch.owed.between(passed + 1, after.first - 1) if _place(entry) not in seen]
         _skipped(skipped, after, watch.compacted_between(before, after), books)
         passed = max(passed, after.passed)
-    _tail(passed, watch, seen, books)
+    if watch.worker not in books.lost_ns:  # a watch that went with its worker is owed nothing more
+        _tail(passed, watch, seen, books)
     _stalls(watch, books)
     _check_cancels(watch, books)
     books.blind |= books.truth.blind_between(watch.attempts[0].first, max(passed, books.final_revision))
@@ -324,7 +340,7 @@ def _stalls(watch: Watch, books: Books) -> None:
     and so does reopening behind that event."""
     passed = watch.attempts[0].first - 1
     since_ns = watch.opened_ns
-    for at_ns, revision, is_message in _moments(watch, books.ends_ns):
+    for at_ns, revision, is_message in _moments(watch, books.lost_ns.get(watch.worker, books.ends_ns)):
         waiting = watch.owed.first_after(passed)
         if waiting and (is_message or revision >= waiting.revision):
             began_ns = max(since_ns, waiting.held_ns)

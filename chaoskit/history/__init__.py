@@ -5,6 +5,8 @@
 
 from chaoskit.history.gathered import History, load
 from chaoskit.history.records import (
+    ClockOffset,
+    ClosedModel,
     FaultSpan,
     GeneratorSample,
     LeaseEnded,
@@ -17,8 +19,10 @@ from chaoskit.history.records import (
     Phase,
     Record,
     ResourceSample,
+    Search,
     Unsent,
     WatchClosed,
+    WatchDelivery,
     WatchEvent,
     WatchOpened,
     WatchProgress,
@@ -27,6 +31,8 @@ from chaoskit.history.records import (
 from chaoskit.history.shards import ShardReader, ShardWriter
 
 __all__ = [
+    "ClockOffset",
+    "ClosedModel",
     "FaultSpan",
     "GeneratorSample",
     "History",
@@ -40,10 +46,12 @@ __all__ = [
     "Phase",
     "Record",
     "ResourceSample",
+    "Search",
     "ShardReader",
     "ShardWriter",
     "Unsent",
     "WatchClosed",
+    "WatchDelivery",
     "WatchEvent",
     "WatchOpened",
     "WatchProgress",

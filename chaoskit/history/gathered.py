@@ -1,14 +1,21 @@
 """A whole run's history in memory, sorted and ready to be judged.
 
-Memory: about 0.5 KB a record, so one million operations need about 500 MB.
+Memory: a million operations need some 450 MB (`python -m tests.bench.recording history`), a million watch events 290.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
+from msgspec.structs import force_setattr
+
+from chaoskit.history.clocks import doubt_ns, on_one_timeline
 from chaoskit.history.records import (
+    ClockOffset,
+    ClosedModel,
     FaultSpan,
     GeneratorSample,
     LeaseEnded,
@@ -17,10 +24,10 @@ from chaoskit.history.records import (
     Mark,
     MemberSample,
     Operation,
-    Outcome,
     Phase,
     Record,
     ResourceSample,
+    Search,
     Unsent,
     WatchClosed,
     WatchEvent,
@@ -28,6 +35,7 @@ from chaoskit.history.records import (
     WatchProgress,
     WriteProbe,
 )
+from chaoskit.history.settled import settled
 from chaoskit.history.shards import SUFFIX, ShardReader
 
 
@@ -51,6 +59,9 @@ class History:
     write_probes: list[WriteProbe] = field(default_factory=list)
     generator: list[GeneratorSample] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    closed_models: list[ClosedModel] = field(default_factory=list)
+    clocks: list[ClockOffset] = field(default_factory=list)  # of workers on other machines
+    searches: list[Search] = field(default_factory=list)
     torn_shards: tuple[str, ...] = ()
 
     @property
@@ -63,6 +74,10 @@ class History:
         """Where the last phase ends, 0 without phases."""
         return max((phase.ends_ns for phase in self.phases), default=0)
 
+    def clock_doubt_ns(self, worker: int) -> int:
+        """By how much the times of this worker's records may be wrong against the controller's; 0 on its machine."""
+        return doubt_ns([clock for clock in self.clocks if clock.worker == worker])
+
     def mark(self, kind: str) -> Mark | None:
         """The last mark of this kind."""
         return next((mark for mark in reversed(self.marks) if mark.kind == kind), None)
@@ -71,7 +86,6 @@ class History:
 _LISTS: dict[type, str] = {
     Unsent: "unsent",
     WatchOpened: "watch_opened",
-    WatchEvent: "watch_events",
     WatchProgress: "watch_progress",
     WatchClosed: "watch_closed",
     LeaseEnded: "lease_ended",
@@ -84,25 +98,42 @@ _LISTS: dict[type, str] = {
     WriteProbe: "write_probes",
     GeneratorSample: "generator",
     Mark: "marks",
+    ClosedModel: "closed_models",
+    ClockOffset: "clocks",
+    Search: "searches",
 }
 
 
-def gather(records: list[Record]) -> History:
-    """Sort loose records into a History. An operation's last record wins; one still in flight becomes unknown."""
+def gather(records: Iterable[Record]) -> History:
+    """Sort loose records into a History."""
     history = History()
-    operations: dict[tuple[int, int], Operation] = {}
-    for record in records:
+    share, add_operation, add_event = _Sharing().share, history.operations.append, history.watch_events.append
+    for record in settled(records):
         if isinstance(record, Operation):
-            identity = (record.worker, record.number)
-            if record.done_ns or identity not in operations:
-                operations[identity] = record
+            share(record)
+            add_operation(record)
+        elif isinstance(record, WatchEvent):
+            add_event(record)
         else:
             getattr(history, _LISTS[type(record)]).append(record)
-    history.operations = sorted(operations.values(), key=lambda op: op.due_ns)
-    assert all(op.done_ns or op.outcome is Outcome.UNKNOWN for op in history.operations)
+    history.operations.sort(key=lambda op: op.due_ns)
     for name, key in _ORDERS.items():
         getattr(history, name).sort(key=key)
     return history
+
+
+class _Sharing:
+    """One string for all operations that say the same: a third of their memory."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def share(self, op: Operation) -> None:
+        known = self._known.setdefault
+        for name in ("kind", "member", "key", "error"):
+            text = getattr(op, name)
+            if text:
+                force_setattr(op, name, known(text, text))
 
 
 _ORDERS = {
@@ -115,18 +146,22 @@ _ORDERS = {
     "write_probes": lambda r: r.sent_ns,
     "generator": lambda r: r.at_ns,
     "marks": lambda r: r.at_ns,
+    "searches": lambda r: r.begins_ns,
 }
 
 
 def load(folder: Path) -> History:
     """The history in a run's `history/` folder. Torn ends are left out and named in `torn_shards`."""
-    records: list[Record] = []
-    torn: list[str] = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        reader = ShardReader(path)
-        records.extend(reader)
-        if reader.torn:
-            torn.append(path.name)
-    history = gather(records)
-    history.torn_shards = tuple(torn)
+    shards = [ShardReader(path) for path in shard_paths(folder)]
+    history = gather(records_in(shards))
+    history.torn_shards = tuple(shard.path.name for shard in shards if shard.torn)
     return history
+
+
+def records_in(shards: Iterable[ShardReader]) -> Iterator[Record]:
+    """All that was written, shard after shard: what a History and an export are made of."""
+    return chain.from_iterable(map(on_one_timeline, shards))
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{SUFFIX}"))

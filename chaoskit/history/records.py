@@ -1,4 +1,5 @@
-"""What a history is made of. Every time is CLOCK_MONOTONIC in ns of one host, so all processes share a timeline.
+"""What a history is made of. Every time is CLOCK_MONOTONIC in ns of the controller's host, so that all processes share
+a timeline; on disk, a worker on another machine writes its own and how far that is off (ClockOffset).
 
 Records are arrays on disk (`array_like`), so a field may be added at the end with a default and never moved or removed.
 Strings for keys and values: chaoskit's own keys are ASCII, and of a value only its unique head is kept (`value_id`).
@@ -6,18 +7,33 @@ Strings for keys and values: chaoskit's own keys are ASCII, and of a value only 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Literal
+from zlib import crc32
 
 import msgspec
 
 VALUE_END = "|"
 """A written value is `<value id>|<padding>`; the id alone goes into the history."""
 
+_END = VALUE_END.encode()
+_HEAD_BYTES = 64  # so much of a value is looked at: an id is shorter
+
+
+def value_head(value: bytes) -> bytes:
+    """What of a value is worth recording: its id, or the beginning of a foreign one."""
+    return value[:_HEAD_BYTES].partition(_END)[0]
+
 
 def value_id(value: bytes) -> str:
     """The unique head of a value that chaoskit wrote; foreign values are cut at 64 bytes."""
-    return value[:64].split(VALUE_END.encode(), 1)[0].decode("ascii", "replace")
+    return value_head(value).decode("ascii", "replace")
+
+
+def page_digest(kvs: Iterable[tuple[bytes, int, bytes]]) -> int:
+    """What the history keeps of a page of (key, mod revision, value), because the LOG can tell it. 0.3 µs a key."""
+    return crc32(b"".join([b"%b %d %b\n" % (key, at, value_head(value)) for key, at, value in kvs]))
 
 
 class Outcome(IntEnum):
@@ -35,7 +51,7 @@ class Operation(_Record, frozen=True, array_like=True, tag="o", gc=False):
 
     worker: int
     number: int  # with `worker`, the operation's id
-    kind: str  # "put", "read", "lease_grant", "lease_keepalive": the row it counts in
+    kind: str  # the row it counts in; ends in what was called: put, read, delete, txn, grant; a range has a limit
     client: int  # the simulated client
     member: str  # that the client was connected to
     due_ns: int
@@ -51,6 +67,14 @@ class Operation(_Record, frozen=True, array_like=True, tag="o", gc=False):
     lease: int = 0
     ttl_s: int = 0  # granted or remaining, as the server said
     serializable: bool = False
+    range_end: str = ""  # of a range: keys from `key` to before it
+    limit: int = 0  # of a range: keys of one page
+    at_revision: int = 0  # that a read asked for; 0 is the newest
+    count: int = 0  # of keys in the whole range, or that a delete removed, as the server said
+    more: bool = False  # keys in the range behind this page
+    digest: int = 0  # `page_digest` of a range's page
+    guard: int = 0  # modification revision of the key that a transaction demanded; 0: there is no such key
+    succeeded: bool = False  # the guard held, and the transaction wrote
 
 
 class Unsent(_Record, frozen=True, array_like=True, tag="u"):
@@ -75,6 +99,7 @@ class WatchOpened(_Record, frozen=True, array_like=True, tag="w"):
     created_revision: int  # of the server's created response
     at_ns: int
     mode: Literal["resume", "naive"]
+    slow: bool = False  # its client reads late on purpose
 
 
 class WatchEvent(_Record, frozen=True, array_like=True, tag="e", gc=False):
@@ -87,6 +112,18 @@ class WatchEvent(_Record, frozen=True, array_like=True, tag="e", gc=False):
     key: str
     value: str
     received_ns: int
+
+
+class WatchDelivery(_Record, frozen=True, array_like=True, tag="E", gc=False):
+    """One response of a watch with all its events, as a worker writes it: one record where WatchEvent takes one for
+    each. `History` has WatchEvents alone; `settled` makes them."""
+
+    worker: int
+    watch: int
+    attempt: int
+    response: int  # number of the response within the attempt
+    received_ns: int
+    events: Sequence[tuple[int, Literal["put", "delete"], bytes, bytes]]  # revision, type, key, head of the value
 
 
 class WatchProgress(_Record, frozen=True, array_like=True, tag="p", gc=False):
@@ -142,10 +179,10 @@ class LogGap(_Record, frozen=True, array_like=True, tag="G"):
 
 
 class Phase(_Record, frozen=True, array_like=True, tag="P"):
-    """A stretch of the run. `name` is unique: "baseline", "fault:partition", "recovery:partition", "burst:…"."""
+    """A stretch of the run. `name` is unique: "baseline", "fault:partition", "recovery:partition", "step:knee:9/s"."""
 
     name: str
-    kind: Literal["warmup", "baseline", "fault", "burst", "recovery", "drain"]
+    kind: Literal["warmup", "baseline", "fault", "burst", "recovery", "drain", "step"]
     begins_ns: int
     ends_ns: int
     judged: bool = True
@@ -223,6 +260,48 @@ class GeneratorSample(_Record, frozen=True, array_like=True, tag="g"):
     rss_bytes: int
     sent: int
     ok: int
+    gc_pause_ms: float = 0.0  # longest collection of garbage, in which nothing else ran
+    gc_ms: float = 0.0  # all of them together
+
+
+class ClosedModel(_Record, frozen=True, array_like=True, tag="U"):
+    """A workload of simulated users who wait for each answer before they call again: due is sent for its calls."""
+
+    worker: int
+    kind: str  # of operation
+    clients: int
+    think_ns: int  # from an answer to the same client's next call
+    begins_ns: int
+
+
+class ClockOffset(_Record, frozen=True, array_like=True, tag="T"):
+    """How far a worker's clock is from the controller's, measured by that worker on another machine, again and again.
+    Its shard is in its own time; reading a history shifts all of it by the first offset."""
+
+    worker: int
+    at_ns: int
+    offset_ns: int  # controller's clock − worker's clock
+    uncertainty_ns: int  # the offset may be wrong by this much; 0: both read the same clock
+    host: str = ""
+
+
+class Search(_Record, frozen=True, array_like=True, tag="K"):
+    """A search for the highest rate that holds: steps of equal length, each a phase called `step_phase(name, rate)`."""
+
+    name: str
+    kind: str  # of operation whose rate was raised
+    p99_limit_ns: int  # of its response time
+    every_ns: int
+    rates_per_s: tuple[float, ...]  # of all steps that were planned
+    begun: int  # how many of them were begun
+    begins_ns: int
+    ends_ns: int
+    stopped: str = ""  # why it ended before its last step did, as it looked then; the figures decide for themselves
+
+
+def step_phase(search: str, rate_per_s: float) -> str:
+    """The phase of one step of a search."""
+    return f"step:{search}:{rate_per_s:g}/s"
 
 
 class Mark(_Record, frozen=True, array_like=True, tag="M"):
@@ -233,6 +312,7 @@ class Mark(_Record, frozen=True, array_like=True, tag="M"):
     detail: str = ""
     revision: int = 0
     member: str = ""
+    worker: int | None = None
 
 
 MARKS = {
@@ -242,9 +322,11 @@ MARKS = {
     "drained": "drain deadline over or every watch at the final marker",
     "leader_changed": "a member reported another leader than before",
     "infra_fault": "the test bed itself misbehaved and was repaired",
-    "worker_lost": "a load worker died; what it had in flight is unknown",
+    "worker_lost": "a load worker died or fell silent; what it had in flight is unknown",
+    "share_redistributed": "the other load workers do the lost one's share from here on",
     "interrupted": "a person or a signal asked to stop",
     "steady_state": "the baseline was judged; detail says how",
+    "shared_cluster": "others use the cluster too: what is up to this revision is not the run's, nor is all behind it",
 }
 
 Record = (
@@ -264,4 +346,8 @@ Record = (
     | WriteProbe
     | GeneratorSample
     | Mark
+    | ClosedModel
+    | ClockOffset
+    | WatchDelivery
+    | Search
 )

@@ -4,7 +4,7 @@
 their own. Nothing that is imported from here may import them; the two sides share `order` and `channel`.
 """
 
-from chaoskit.load.order import LoadOrder, WorkloadOrder
+from chaoskit.load.order import LoadOrder, SearchOrder, WorkloadOrder
 from chaoskit.load.process import LoadProcess
 
-__all__ = ["LoadOrder", "LoadProcess", "WorkloadOrder"]
+__all__ = ["LoadOrder", "LoadProcess", "SearchOrder", "WorkloadOrder"]

@@ -1,6 +1,6 @@
-"""The load worker as the controller sees it: a Locust child process, commands to it, its seconds, its end.
+"""One local load worker as the controller sees it: a Locust child process, commands to it, its seconds, its end.
 
-    start → wait_ready → go → (begin_burst, end_burst)* → stop_arrivals → finish
+    start → wait_ready → go → (begin_burst, end_burst | begin_search, end_search)* → stop_arrivals → finish
 
 The schedules begin at `go`; before it watches are opened and leases granted and kept alive. Start it from a thread that
 lives as long as the run: the kernel ties the worker's life to the thread that forked it.
@@ -13,36 +13,51 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
-import chaoskit
 from chaoskit.contracts import LiveSample
 from chaoskit.errors import LoadError
 from chaoskit.load import channel
+from chaoskit.load.child import (
+    LOCUSTFILE,
+    exit_words,
+    locust_argv,
+    locust_environment,
+    log_tail,
+    prefer,
+    start_locust,
+)
 from chaoskit.load.order import LoadOrder
+from chaoskit.load.share import Division
 
 _SILENCE_LIMIT_S = 15.0  # a worker speaks every second; one that is silent this long is stopped or starved
 _EXIT_GRACE_S = 3.0  # what Locust may take to exit once the history is complete
 _LOG_TAIL_LINES = 15
-_REAL_TIME_PRIORITY = 1  # the lowest: above every ordinary process, below whatever else is real-time
 
 
 class LoadProcess:
     """One Locust process. Methods are called by one thread; `latest` and `poll` by any."""
 
-    def __init__(self, order: LoadOrder, run_dir: Path, environment: Mapping[str, str]) -> None:
+    locustfile: ClassVar[Path] = LOCUSTFILE
+    where = "here"
+
+    def __init__(
+        self, order: LoadOrder, run_dir: Path, environment: Mapping[str, str], silence_limit_s: float = _SILENCE_LIMIT_S
+    ) -> None:
+        self.number = order.worker
         self._order = order
+        self._silence_limit_s = silence_limit_s
         self._run_dir = run_dir.absolute()
         self._environment = dict(environment)
         self._log = self._run_dir / "logs" / f"worker-{order.worker}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._reader: threading.Thread | None = None
-        self._latest: LiveSample | None = None
+        self._latest: channel.Second | None = None
         self._heard_at = 0.0
         self._ready = threading.Event()
         self._finished = threading.Event()
@@ -59,18 +74,12 @@ class LoadProcess:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._order.write(order_path)
         ours, theirs = channel.pair()
-        with theirs, self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                _argv(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._run_dir,  # so that no locust.conf of the user's folder is read
-                env=self._variables(order_path, theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
+        with theirs:
+            variables = self._variables(order_path, theirs.fileno())
+            self._process = start_locust(
+                locust_argv(self.locustfile), variables, self._run_dir, self._log, theirs.fileno()
             )
-        _prefer(self._process.pid)
+        prefer(self._process.pid)
         self._channel = ours
         self._heard_at = time.monotonic()
         self._reader = threading.Thread(target=self._listen, args=(ours,), name="load-reports", daemon=True)
@@ -85,18 +94,29 @@ class LoadProcess:
             if time.monotonic() > ends_at:
                 raise LoadError(
                     f"the load worker was not ready after {deadline_s:g} s: some client could not open its watch "
-                    f"or get its lease; see {self._log}\n{self._log_tail()}"
+                    f"or get its lease; see {self._log}\n{log_tail(self._log, _LOG_TAIL_LINES)}"
                 )
 
-    def go(self) -> None:
-        """Now is the schedules' zero: arrivals begin."""
-        self._tell(channel.Go())
+    def go(self, zero_ns: int = 0) -> None:
+        """Arrivals begin; `zero_ns` is the schedules' zero, 0 is now."""
+        self._tell(channel.Go(zero_ns))
 
-    def begin_burst(self, name: str) -> None:
-        self._tell(channel.BeginBurst(name))
+    def begin_burst(self, name: str, zero_ns: int = 0) -> None:
+        self._tell(channel.BeginBurst(name, zero_ns))
 
     def end_burst(self, name: str) -> None:
         self._tell(channel.EndBurst(name))
+
+    def begin_search(self, name: str, zero_ns: int = 0) -> None:
+        """The search's workload goes through its steps from then on; 0 is now."""
+        self._tell(channel.BeginSearch(name, zero_ns))
+
+    def end_search(self, name: str) -> None:
+        self._tell(channel.EndSearch(name))
+
+    def adopt(self, division: Division, from_ns: int) -> None:
+        """Do this share of another's as well, from then on."""
+        self._tell(channel.Adopt(division, from_ns))
 
     def stop_arrivals(self) -> None:
         """No further arrivals. Calls in flight end by themselves; watches and keepalives go on until `finish`."""
@@ -104,6 +124,10 @@ class LoadProcess:
 
     def latest(self) -> LiveSample | None:
         """The newest second."""
+        return self._latest.sample if self._latest else None
+
+    def second(self) -> channel.Second | None:
+        """The newest second with its histograms."""
         return self._latest
 
     def poll(self) -> str | None:
@@ -113,9 +137,9 @@ class LoadProcess:
         if self._why:
             return f"{self._why}; see {self._log}"
         if (code := self._process.poll()) is not None:
-            return f"it {_exit_words(code)}; the end of {self._log}:\n{self._log_tail()}"
+            return f"it {exit_words(code)}; the end of {self._log}:\n{log_tail(self._log, _LOG_TAIL_LINES)}"
         silence_s = time.monotonic() - self._heard_at
-        if self._ready.is_set() and silence_s > _SILENCE_LIMIT_S:
+        if self._ready.is_set() and silence_s > self._silence_limit_s:
             return f"it has not reported for {silence_s:.0f} s; see {self._log}"
         return None
 
@@ -151,13 +175,8 @@ class LoadProcess:
             self._channel = None
 
     def _variables(self, order_path: Path, worker_end: int) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-        return {
-            **inherited,
-            **self._environment,
-            channel.ORDER_VARIABLE: str(order_path),
-            channel.CHANNEL_VARIABLE: str(worker_end),
-        }
+        ours = {channel.ORDER_VARIABLE: str(order_path), channel.CHANNEL_VARIABLE: str(worker_end)}
+        return locust_environment(self._environment, ours)
 
     def _tell(self, command: channel.Command) -> None:
         """A worker that died is `poll`'s to report, so telling it anything is not an error."""
@@ -166,50 +185,14 @@ class LoadProcess:
                 self._channel.send(channel.encode(command))
 
     def _listen(self, ours: socket.socket) -> None:
-        while message := _receive(ours):
+        while message := channel.receive(ours):
             self._heard_at = time.monotonic()
             match channel.decode_report(message):
-                case channel.Second(sample):
-                    self._latest = sample
+                case channel.Second() as second:
+                    self._latest = second
                 case channel.Ready():
                     self._ready.set()
                 case channel.Finished():
                     self._finished.set()
                 case channel.Broken(why):
                     self._why = why
-
-    def _log_tail(self) -> str:
-        with contextlib.suppress(OSError):
-            lines = self._log.read_text(errors="replace").splitlines()
-            return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])
-        return ""
-
-
-def _prefer(pid: int) -> None:
-    """Let the worker run first: what waits for a processor inside it would count as the cluster's latency.
-
-    Only root may ask for that. It uses a fraction of a core, so the cluster keeps the rest; others run as they are.
-    """
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(_REAL_TIME_PRIORITY))
-
-
-def _argv() -> list[str]:
-    locustfile = Path(chaoskit.__file__).with_name("locustfile.py")
-    return [
-        *(sys.executable, "-m", "locust", "--locustfile", str(locustfile)),
-        *("--headless", "--only-summary", "--loglevel", "INFO", "--exit-code-on-error", "0"),
-    ]
-
-
-def _receive(ours: socket.socket) -> bytes:
-    try:
-        return ours.recv(channel.MESSAGE_LIMIT)
-    except OSError:
-        return b""
-
-
-def _exit_words(code: int) -> str:
-    if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"exited with code {code}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from chaoskit.reporters.words import NONE, count, moment, ms, number, percent, seconds, short_kind
+from chaoskit.reporters.words import NONE, count, moment, ms, number, percent, printable, seconds, short_kind
 from chaoskit.results import (
     FaultFigures,
     MemberWrites,
@@ -14,6 +14,7 @@ from chaoskit.results import (
     RecoveryFigures,
     Results,
     WatchFigures,
+    WorkerFigures,
 )
 from chaoskit.verdict import Finding, Verdict
 
@@ -71,7 +72,7 @@ def _row(phase: PhaseFigures, kind: str, op: OperationFigures, *, first: bool) -
         seconds=seconds(phase.seconds),
         judged=phase.judged,
         first=first,
-        operation=short_kind(kind),
+        operation=f"{short_kind(kind)}{' (closed)' * op.closed}",
         goodput=number(op.goodput_per_s),
         offered=number(op.offered_per_s),
         p50=number(op.response_ms.p50),
@@ -85,9 +86,27 @@ def _row(phase: PhaseFigures, kind: str, op: OperationFigures, *, first: bool) -
     )
 
 
+def closed_model(results: Results) -> str:
+    """What a reader must know of operations whose clients waited for their answers; nothing when there are none."""
+    kinds = [short_kind(kind) for kind, op in results.totals.items() if op.closed]
+    return (
+        f"{', '.join(kinds)}: closed model. Each client waited for its answer before it called again, so a stall hides "
+        "the calls that it kept from being made: not to be compared with latencies at an offered rate"
+        if kinds
+        else ""
+    )
+
+
 def censored(results: Results) -> int:
     """Operations whose latency is known only as "at least"."""
     return sum(op.response_ms.censored for op in results.totals.values())
+
+
+def conflicts(results: Results) -> str:
+    """One line on transactions that met a rival; nothing when none did."""
+    met = [(short_kind(kind), op) for kind, op in results.totals.items() if op.conflicts]
+    told = (f"{op.conflicts:,} of {op.ok:,} {kind} met a conflict and wrote nothing" for kind, op in met)
+    return "; ".join(told)
 
 
 def errors(results: Results) -> list[str]:
@@ -99,13 +118,13 @@ def errors(results: Results) -> list[str]:
     return [*lines, f"{more} more kinds of error in results.json"] if more > 0 else lines
 
 
-def watch_facts(watch: WatchFigures) -> list[Fact]:
-    """Losses first; nothing when nobody watched."""
+def watch_facts(watch: WatchFigures, *, slow: bool = False) -> list[Fact]:
+    """Losses first; nothing when nobody watched. That slow watches are late is their own doing."""
     if not watch.watches:
         return []
     reconnects = sum(watch.reconnects.values())
     return [
-        Fact("watches", count(watch.watches)),
+        Fact("slow watches" if slow else "watches", count(watch.watches)),
         Fact("delivered", f"{watch.delivered:,} of {watch.expected:,}"),
         Fact("silent loss", count(watch.silent_loss), bad=watch.silent_loss != 0),
         Fact("client loss", count(watch.client_loss), bad=bool(watch.client_loss)),
@@ -113,7 +132,7 @@ def watch_facts(watch: WatchFigures) -> list[Fact]:
         Fact("tail", count(watch.tail), bad=bool(watch.tail)),
         Fact("duplicates", count(watch.duplicate), bad=bool(watch.duplicate)),
         Fact("out of order", count(watch.out_of_order), bad=bool(watch.out_of_order)),
-        Fact("late", count(watch.late), bad=bool(watch.late)),
+        Fact("late", count(watch.late), bad=bool(watch.late) and not slow),
         Fact("lag p50 / p99 / max", _three(watch.lag_ms.p50, watch.lag_ms.p99, watch.lag_ms.max)),
         Fact("longest stall", seconds(watch.stall_max_s)),
         Fact("reconnects", f"{reconnects:,}{_by_reason(watch.reconnects)}"),
@@ -165,15 +184,38 @@ def generator_facts(results: Results) -> list[Fact]:
     """Whether the load generator itself is above suspicion."""
     generator = results.generator
     lag, cpu, memory = generator.lag_ms.p99, generator.cpu, generator.rss_bytes
+    closed = any(op.closed for op in results.totals.values())
     facts = [
-        Fact("lag p99 / max", f"{number(lag)} / {ms(generator.lag_ms.max)}", bad=lag is None or lag > _BUSY_LAG_MS),
+        Fact("lag", "none, nothing was due at a time (closed model)")
+        if closed and lag is None
+        else Fact(
+            "lag p99 / max", f"{number(lag)} / {ms(generator.lag_ms.max)}", bad=lag is None or lag > _BUSY_LAG_MS
+        ),
         Fact("CPU peak / mean", f"{percent(cpu)} / {percent(generator.cpu_mean)}", bad=cpu is None or cpu > _BUSY_CPU),
         Fact("longest stall", ms(generator.loop_stall_ms)),
+        Fact("longest GC pause", ms(generator.gc_pause_ms)),
         Fact("memory", NONE if memory is None else f"{memory / 2**20:,.0f} MiB"),
     ]
     if generator.saturated_phases:
         facts.append(Fact("saturated, so latency is unknown, in", ", ".join(generator.saturated_phases), bad=True))
+    if len(generator.workers) > 1 or any(worker.host for worker in generator.workers):
+        facts += map(_worker_fact, generator.workers)
     return facts
+
+
+def _worker_fact(worker: WorkerFigures) -> Fact:
+    """One of several, and how far its clock was from the controller's."""
+    said = [
+        f"{worker.sent:,} calls",
+        f"lag p99 {ms(worker.lag_ms.p99)}",
+        f"CPU {percent(worker.cpu)}",
+    ]
+    if worker.clock_doubt_ms:
+        said.append(f"clock {worker.clock_offset_s:+,.3f} s ± {worker.clock_doubt_ms:.2f} ms")
+    if worker.lost_at_s is not None:
+        said.append(f"lost at {seconds(worker.lost_at_s)}")
+    host = f" on {printable(worker.host)}" if worker.host else ""
+    return Fact(f"worker {worker.worker}{host}", ", ".join(said), bad=worker.lost_at_s is not None)
 
 
 @dataclass(frozen=True, slots=True)

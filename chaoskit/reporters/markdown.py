@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from chaoskit.reporters import member_load
+from chaoskit.reporters import knees, member_load
 from chaoskit.reporters.digest import (
     Fact,
     FaultRow,
     OperationRow,
     censored,
+    closed_model,
     cluster_facts,
+    conflicts,
     errors,
     fault_rows,
     findings_worst_first,
@@ -22,7 +24,7 @@ from chaoskit.reporters.digest import (
 )
 from chaoskit.reporters.strip import strip_of
 from chaoskit.reporters.words import NONE, headline, seconds
-from chaoskit.results import Results
+from chaoskit.results import KneeFigures, Results
 from chaoskit.verdict import Finding, Verdict
 
 name = "md"
@@ -83,8 +85,10 @@ def render(results: Results) -> str:
         _strip(results),
         _findings(results),
         _operations(results),
+        *(_knee(knee) for knee in results.knees),
         _errors(results),
         _facts("Watches", watch_facts(results.watch), "figure[^loss]"),
+        _facts("Slow watches", watch_facts(results.slow_watch, slow=True), "figure[^loss]"),
         _facts("Leases", lease_facts(results)),
         _faults(results),
         _facts("Cluster", cluster_facts(results)),
@@ -104,6 +108,14 @@ def render(results: Results) -> str:
         [f"[^{word}]: {definition}" for word, definition in _definitions(results)],
     )
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def _knee(knee: KneeFigures) -> list[str]:
+    table = _rows(
+        (*knees.HEADINGS[:3], f"{knees.HEADINGS[3]}[^latency]", *knees.HEADINGS[4:], "verdict", "why"),
+        [(*numbers, verdict, escape(why)) for numbers, verdict, why in knees.rows(knee)],
+    )
+    return _heading(escape(knees.title(knee)), [escape(knee.why), "", *table])
 
 
 def _definitions(results: Results) -> Iterator[tuple[str, str]]:
@@ -137,7 +149,7 @@ def _strip(results: Results) -> list[str]:
     if not strip.bars:
         return []
     return [
-        f"{strip.scale} · w warmup, b baseline, F fault, B burst, r recovery, d drain",
+        f"{strip.scale} · w warmup, b baseline, F fault, B burst, s step, r recovery, d drain",
         "",
         "```text",
         strip.bars,
@@ -167,6 +179,10 @@ def _operations(results: Results) -> list[str]:
     table = _rows(_OPERATIONS, [_operation(row) for row in operation_rows(results)], numbers_from=3)
     if table and (at_least := censored(results)):
         table += ["", f"{at_least:,} operations had no answer; they count with at least the time they were waited for."]
+    if table and (met := conflicts(results)):
+        table += ["", f"{met}."]
+    if table and (closed := closed_model(results)):
+        table += ["", f"{closed}."]
     return _heading("Operations per phase", table)
 
 

@@ -33,6 +33,17 @@ def rows(results: Results) -> Iterator[tuple[str, ...]]:
             yield ("" if number else phase.name, member, *_cells(load))
 
 
+def before_and_after(results: Results) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Judged phases, each with what every member of `results.members` used: mean CPU and highest memory."""
+    for phase in results.phases:
+        loads = [member.load.get(phase.name) for member in results.members]
+        if phase.judged and any(load and load.cpu is not None for load in loads):  # a cluster of others only counts
+            yield (
+                phase.name,
+                tuple(f"{_cores(load.cpu)}  {_size(load.memory_max_bytes)}" if load else NONE for load in loads),
+            )
+
+
 def _cells(load: MemberLoad) -> tuple[str, ...]:
     return (
         _cores(load.cpu),

@@ -11,16 +11,17 @@ _BARS = "▁▂▃▄▅▆▇█"
 NOTHING = "×"
 """A second of load in which nothing was acknowledged."""
 
-_LETTERS = {"warmup": "w", "baseline": "b", "fault": "F", "burst": "B", "recovery": "r", "drain": "d"}
+_LETTERS = {"warmup": "w", "baseline": "b", "fault": "F", "burst": "B", "recovery": "r", "drain": "d", "step": "s"}
 COLOURS = {
     "warmup": "bright_black",
     "baseline": "green",
     "fault": "red",
     "burst": "magenta",
+    "step": "blue",
     "recovery": "cyan",
     "drain": "bright_black",
 }
-_LOUDEST_FIRST = ("fault", "burst", "recovery", "baseline", "warmup", "drain")
+_LOUDEST_FIRST = ("fault", "burst", "step", "recovery", "baseline", "warmup", "drain")
 
 
 @dataclass(frozen=True, slots=True)

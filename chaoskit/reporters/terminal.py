@@ -18,11 +18,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from chaoskit.reporters import knees
 from chaoskit.reporters.digest import (
     Fact,
     OperationRow,
     censored,
+    closed_model,
     cluster_facts,
+    conflicts,
     errors,
     fault_rows,
     findings_worst_first,
@@ -31,10 +34,11 @@ from chaoskit.reporters.digest import (
     operation_rows,
     watch_facts,
 )
+from chaoskit.reporters.member_load import before_and_after
 from chaoskit.reporters.safety import safe
 from chaoskit.reporters.strip import COLOURS, Strip, letter, strip_of
 from chaoskit.reporters.words import headline, seconds
-from chaoskit.results import Results
+from chaoskit.results import KneeFigures, Results
 from chaoskit.verdict import Finding, Verdict
 
 _LABEL = 11  # width of the left column
@@ -42,6 +46,7 @@ _WIDE = 92  # from here on every column of the operations fits
 _WIDEST = 120  # longer lines are hard to read
 _WITHOUT_TERMINAL = 100
 _EVIDENCE_SHOWN = 5
+_PHASE_NAME, _MEMBER = 22, 18  # columns of the table of members
 _COLOUR = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNKNOWN: "yellow"}
 _LISTED = {"slo", "steady-state"}  # passes of these are worth a line with their numbers
 
@@ -62,10 +67,14 @@ class Summary:
         yield from _section("timeline", _timeline(results, body))
         yield from _section("findings", _findings(results))
         yield from _operations(results, width)
+        for knee in results.knees:
+            yield from _knee(knee)
         yield from _section("errors", Text("\n".join(errors(results))))
         yield from _section("watch", _facts(watch_facts(results.watch), body))
+        yield from _section("slow watch", _facts(watch_facts(results.slow_watch, slow=True), body))
         yield from _section("lease", _facts(lease_facts(results), body))
         yield from _faults(results, width)
+        yield from _members(results, width)
         yield from _section("cluster", _facts(cluster_facts(results), body))
         yield from _section("generator", _facts(generator_facts(results), body))
         yield from _section("notes", Text("\n".join(results.notes)))
@@ -212,7 +221,7 @@ def _said(finding: Finding) -> Text:
 
 def _operations(results: Results, width: int) -> Iterator[RenderableType]:
     """Phases as lines of their own, so that names and figures share 80 columns."""
-    rows = operation_rows(results)
+    rows = [row for row in operation_rows(results) if row.kind != "step"]  # the knee's own table has those
     if not rows:
         return
     columns = [
@@ -232,6 +241,10 @@ def _operations(results: Results, width: int) -> Iterator[RenderableType]:
             f" {at_least:,} operations had no answer; they count with at least the time they were waited for",
             style="dim",
         )
+    if met := conflicts(results):
+        yield Text(f" {met}", style="dim")
+    if closed := closed_model(results):
+        yield Text(f" {closed}", style="yellow")
     yield Text()
 
 
@@ -260,6 +273,17 @@ def _cell(value: str | int) -> Text:
     return Text(value) if isinstance(value, str) else Text(f"{value:,}", "yellow" if value else "")
 
 
+def _knee(knee: KneeFigures) -> Iterator[RenderableType]:
+    table = _table("step", knees.HEADINGS, wide=False)
+    for numbers, verdict, _ in knees.rows(knee):
+        colour = {"held": "green", "broke": "red"}.get(verdict, "yellow")
+        table.add_row(Text(f"  {verdict}", colour), *map(Text, numbers))
+    yield Text(f" {knees.title(knee)}", "bold")
+    yield table
+    yield Text(f" {knee.why}", "dim")
+    yield Text()
+
+
 def _faults(results: Results, width: int) -> Iterator[RenderableType]:
     rows = fault_rows(results)
     if not rows:
@@ -278,6 +302,21 @@ def _faults(results: Results, width: int) -> Iterator[RenderableType]:
         remarks = (Text(remark, "red" if row.bad and remark.startswith("problem") else "dim") for remark in row.remarks)
         yield from _section(row.name, Text("\n").join(remarks))
     yield Text()
+
+
+def _members(results: Results, width: int) -> Iterator[RenderableType]:
+    """CPU and memory of each member before, during and after; as many side by side as there is room for."""
+    rows = list(before_and_after(results))
+    if not rows:
+        return
+    kinds = {phase.name: phase.kind for phase in results.phases}
+    at_once = max(1, (width - _PHASE_NAME) // _MEMBER)
+    for first in range(0, len(results.members), at_once):
+        shown = slice(first, first + at_once)
+        table = _table("CPU and memory", [member.name for member in results.members[shown]], wide=width >= _WIDE)
+        for phase, cells in rows:
+            table.add_row(Text(phase, COLOURS.get(kinds[phase], "")), *map(Text, cells[shown]))
+        yield from (table, Text())
 
 
 def _table(label: str, numbers: Sequence[str], *, wide: bool) -> Table:

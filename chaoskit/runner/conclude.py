@@ -22,10 +22,15 @@ def conclude(promises: Promises, rundir: RunDir, identity: RunIdentity, ending: 
         infra_failed=ending.infra_failed,
         bed_lost=ending.bed_lost,
         steady_state_failed=ending.steady_state_failed,
+        load_cut_short=ending.load_cut_short,
         notes=(*identity.notes, *ending.notes),
+        environment=identity.environment | ending.made_of,
     )
-    rundir.write_identity(identity)
     history = load_history(rundir.history)
+    if not identity.environment.get("etcd", "as planned"):  # an external cluster runs what it runs
+        seen = sorted({sample.version for sample in history.members if sample.version})
+        identity = replace(identity, environment=identity.environment | {"etcd": ", ".join(seen)})
+    rundir.write_identity(identity)
     results = judge(history, promises, identity)
     write_all(results, rundir.path)
     return results

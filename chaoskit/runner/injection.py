@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from chaoskit.contracts import Cluster, Cut, Down, Fault, Harm, Paused, Say, Scene, Toxic
+from chaoskit.contracts import Cluster, Cut, Down, Fault, Filled, Harm, Limit, Limited, Paused, Say, Scene, Toxic
 from chaoskit.errors import ChaoskitError, FaultNotProven
 from chaoskit.history import FaultSpan
 from chaoskit.runner.stop import Stop
+from chaoskit.units import show_share, show_size, show_size_rate
 
 _BITE_DEADLINE_S = 5.0
 _GONE_DEADLINE_S = 20.0
@@ -124,7 +125,7 @@ class Injection:
 
 def targets(harm: Harm) -> Sequence[str]:
     """The members that a harm was aimed at, or its links where no member stands out."""
-    if isinstance(harm, Down | Paused):
+    if not isinstance(harm, Cut | Toxic):
         return harm.members
     pairs = [{link.source, link.target} for link in harm.links]
     common = set.intersection(*pairs) if pairs else set()
@@ -134,7 +135,7 @@ def targets(harm: Harm) -> Sequence[str]:
 def without(harm: Harm, held: Sequence[Harm]) -> Harm | None:
     """The part of a harm whose links and members no other harm touches; None when nothing of it is."""
     links = frozenset(link for other in held if isinstance(other, Cut | Toxic) for link in other.links)
-    members = {member for other in held if isinstance(other, Down | Paused) for member in other.members}
+    members = {member for other in held if _hides(other, harm) for member in members_of(other)}
     if isinstance(harm, Cut | Toxic):
         left = frozenset(link for link in harm.links - links if not members & {link.source, link.target})
         return replace(harm, links=left) if left else None
@@ -153,6 +154,35 @@ def describe(harm: Harm) -> str:
             return f"SIG{signal} to {', '.join(members)}"
         case Paused(members):
             return f"SIGSTOP to {', '.join(members)}"
+        case Limited(members, limit, amount):
+            return f"{limit_in_words(limit, amount)} for {', '.join(members)}"
+        case Filled(members, free_bytes):
+            return f"data disk filled but for {show_size(free_bytes)} at {', '.join(members)}"
+
+
+def members_of(harm: Harm) -> Sequence[str]:
+    return () if isinstance(harm, Cut | Toxic) else harm.members
+
+
+def _hides(other: Harm, harm: Harm) -> bool:
+    """Whether members under the other harm may not show that this one is gone: they do not run, or may have died."""
+    match other:
+        case Down() | Paused() | Filled() | Limited(limit="memory"):
+            return True
+        case Limited(limit=limit):
+            return isinstance(harm, Limited) and harm.limit == limit
+        case _:
+            return False
+
+
+def limit_in_words(limit: Limit, amount: int) -> str:
+    match limit:
+        case "cpu":
+            return f"CPU limited to {show_share(amount / 1e6)} of a core"
+        case "memory":
+            return f"memory limited to {show_size(amount)}"
+        case "disk_write":
+            return f"disk writes limited to {show_size_rate(amount)}"
 
 
 def _links(links: frozenset[object]) -> str:

@@ -13,6 +13,7 @@ from chaoskit.checkers import CHECKERS
 from chaoskit.checkers.fault import missing, unhealed
 from chaoskit.contracts import Checker, Promises
 from chaoskit.figures import compute
+from chaoskit.figures.answers import UNASKED
 from chaoskit.history import History
 from chaoskit.results import Figures, Results
 from chaoskit.verdict import ExitCode, Finding, Verdict, worst_exit
@@ -39,6 +40,7 @@ class RunIdentity:
     bed_lost: bool = False  # with all harm that was in it: nothing is left to heal, only to remove
     planned_faults: tuple[str, ...] = ()  # names as in their spans
     steady_state_failed: bool = False  # so nothing was injected
+    load_cut_short: str = ""  # the load workers that were lost, when the run ended early with them
 
 
 def judge(history: History, promises: Promises, identity: RunIdentity) -> Results:
@@ -92,7 +94,7 @@ def _damaged(history: History) -> bool:
 
 def _doubted(finding: Finding) -> Finding:
     """What failed for want of operations is not known when operations are missing. What was seen stays seen."""
-    of_absence = finding.kind == "slo" or finding.promise.startswith("Recovered: ")
+    of_absence = finding.kind == "slo" or finding.promise.startswith("Recovered: ") or finding.promise == UNASKED
     if not (of_absence and finding.verdict is Verdict.FAIL):
         return finding
     return replace(finding, verdict=Verdict.UNKNOWN, sentence=f"{finding.sentence}; but the history is damaged")
@@ -118,6 +120,9 @@ def _how_it_ended(identity: RunIdentity, checked: Sequence[Finding]) -> Iterator
         yield _own_finding("runner", "Steady state before the first fault", verdict, sentence)
     if identity.interruption:
         yield _own_finding("runner", "Ran to its end", Verdict.UNKNOWN, f"interrupted by {identity.interruption}")
+    if identity.load_cut_short:
+        sentence = f"ended early, because part of the load was lost: {identity.load_cut_short}"
+        yield _own_finding("runner", "Loaded as planned to its end", Verdict.UNKNOWN, sentence)
 
 
 def _own_finding(checker: str, promise: str, verdict: Verdict, sentence: str) -> Finding:

@@ -40,7 +40,7 @@ class Observer:
         self._pool = ThreadPoolExecutor(len(cluster.members), "status")
         self._flushing = threading.Lock()
         self.audits: dict[str, Audit] = {
-            member: system.audit(member, endpoint, prefix, shard.add)
+            member: system.audit(member, endpoint, prefix, shard.add, cluster.base_revision)
             for member, endpoint in cluster.direct_endpoints().items()
         }
         self._resources = ResourceWatch(cluster, system, shard)

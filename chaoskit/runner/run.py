@@ -14,24 +14,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaoskit.clusters import BACKENDS
-from chaoskit.contracts import Cluster, ClusterWish, Fault, Narrator, System
+from chaoskit.contracts import Cluster, ClusterWish, Fault, Narrator, System, key_prefix
 from chaoskit.errors import BedLost, ChaoskitError, HealFailed
-from chaoskit.experiment.plan import Burst, FaultStep, PhaseKind, Plan, Wait
+from chaoskit.experiment.place import access_of, place_of
+from chaoskit.experiment.plan import Burst, FaultStep, PhaseKind, Plan, Search, Wait
 from chaoskit.history import Mark, Phase, ShardWriter
+from chaoskit.history import Search as RecordedSearch
 from chaoskit.history import load as load_history
-from chaoskit.load.process import LoadProcess
+from chaoskit.load.workers import Loss
 from chaoskit.runner.injection import Injection
 from chaoskit.runner.judge import Interruption, check_steady_state
 from chaoskit.runner.observer import Observer
-from chaoskit.runner.order import load_order, worker_environment
+from chaoskit.runner.order import Elsewhere, make_load
 from chaoskit.runner.rundir import RunDir
 from chaoskit.runner.scene import ClusterScene
+from chaoskit.runner.search import BreakWatch
 from chaoskit.runner.stop import Stop
 from chaoskit.systems import SYSTEMS
 from chaoskit.topology import member_names
 from chaoskit.verdict import Verdict
+from chaoskit.workloads import WORKLOADS
+from chaoskit.workloads.keys import padded
 
-_LOAD_READY_S = 60.0
+_LOAD_READY_S = 120.0  # granting 50,000 leases with their keys took 36 s on two busy cores
 _LIFETIME_EXTRA_S = 3600.0
 _MARKER_ATTEMPT_S = 1.0
 _PUMP_EVERY_S = 0.1
@@ -48,16 +53,27 @@ class Ending:
     infra_failed: str = ""
     bed_lost: bool = False
     steady_state_failed: bool = False
+    load_cut_short: str = ""  # which load worker was lost, when the run was to end with it
     notes: list[str] = field(default_factory=list)
+    made_of: dict[str, str] = field(default_factory=dict)  # what the cluster's servers were
 
 
 def run(
-    plan: Plan, rundir: RunDir, run_id: str, narrator: Narrator, stop: Stop, binaries: Mapping[str, Path]
+    plan: Plan,
+    rundir: RunDir,
+    run_id: str,
+    narrator: Narrator,
+    stop: Stop,
+    binaries: Mapping[str, Path],
+    *,
+    elsewhere: Elsewhere | None = None,
+    web_ui_port: int = 0,
 ) -> Ending:
-    """Carry out the plan; the history is on disk when this returns, and nothing else of the run is left."""
+    """Carry out the plan; the history is on disk when this returns, and nothing else of the run is left. With a port,
+    Locust's page is on loopback while load runs."""
     ending = Ending()
     backend = BACKENDS[plan.cluster.backend]()
-    system = SYSTEMS[plan.cluster.system](plan.cluster.version)
+    system = SYSTEMS[plan.cluster.system](plan.cluster.version, access_of(plan.cluster))
     try:
         with ExitStack() as cleanup:
             cleanup.callback(system.close)
@@ -70,12 +86,16 @@ def run(
                 binaries=binaries,
                 images=plan.cluster.images,
                 image=plan.cluster.image,
+                needs=plan.needs(),
+                clients_at=elsewhere.clients_at if elsewhere else None,
                 lifetime_s=2 * plan.seconds() + _LIFETIME_EXTRA_S,
+                place=place_of(plan.cluster),
             )
             with stop.at_once():
                 cluster = backend.start(wish, system, narrator.say)
                 cleanup.callback(cluster.close)
-            story = Story(plan, rundir, run_id, narrator, stop, cluster, system, ending)
+            ending.made_of = cluster.made_of()
+            story = Story(plan, rundir, run_id, narrator, stop, cluster, system, ending, elsewhere, web_ui_port)
             cleanup.callback(story.close)
             story.tell()
     except HealFailed as error:
@@ -105,6 +125,8 @@ class Story:
         cluster: Cluster,
         system: System,
         ending: Ending,
+        elsewhere: Elsewhere | None,
+        web_ui_port: int,
     ) -> None:
         self.plan = plan
         self.rundir = rundir
@@ -113,12 +135,14 @@ class Story:
         self.cluster = cluster
         self.system = system
         self.ending = ending
-        self.prefix = f"/chaoskit/{run_id}/"
+        self.prefix = padded(key_prefix(run_id), plan.load.key_size)
         self.shard = ShardWriter(rundir.history / "controller.shard")
+        if cluster.base_revision:
+            self.shard.add(Mark("shared_cluster", time.monotonic_ns(), revision=cluster.base_revision))
         self.observer = Observer(cluster, system, self.prefix, self.shard)
-        self.load = LoadProcess(
-            load_order(plan, run_id, self.prefix, cluster, rundir), rundir.path, worker_environment(plan, run_id)
-        )
+        self._elsewhere = elsewhere
+        self.load = make_load(plan, run_id, self.prefix, cluster, rundir, elsewhere, narrator.say, web_ui_port)
+        self._web_ui_port = web_ui_port
         self._active: dict[str, Injection] = {}
         self._shown_ns = 0
 
@@ -127,9 +151,15 @@ class Story:
         phases = self.plan.phases()
         self.narrator.begin(self.plan.title, [(phase.name, phase.seconds) for phase in phases])
         with self.stop.at_once():
+            for line in self._elsewhere.invitation if self._elsewhere else ():
+                self.narrator.say(line)
             self.load.start()
             self.load.wait_ready(_LOAD_READY_S)
         self._mark("load_ready")
+        if self._web_ui_port:
+            self.narrator.say(
+                f"Locust's web UI, to look at: http://127.0.0.1:{self._web_ui_port}/{self._whose_share()}"
+            )
         self.load.go()
         try:
             with self._phase("warmup", "warmup", judged=False):
@@ -138,6 +168,10 @@ class Story:
         finally:
             self.cluster.heal()
         self._drain()
+
+    def _whose_share(self) -> str:
+        workers = self.plan.load.workers
+        return f" (worker 0 of {workers}, its share alone)" if workers > 1 else ""
 
     # ── the method ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,6 +191,8 @@ class Story:
                     self._hurt(step)
                 case Burst():
                     self._burst(step)
+                case Search():
+                    self._search(step)
 
     def _judge_steady_state(self) -> None:
         """Judge the baseline so far; without a steady state nothing is injected."""
@@ -219,6 +255,46 @@ class Story:
             self._pump(step.for_)
             self.load.end_burst(step.name)
 
+    def _search(self, step: Search) -> None:
+        """Raise the rate step by step until it breaks or the steps are done, then back and let it settle."""
+        kind = WORKLOADS[step.workload].operations[0]
+        watch = BreakWatch(kind, step.p99)
+        every_ns = round(step.every * 1e9)
+        begins_ns = self.load.begin_search(step.name)
+        begun, stopped = 0, ""
+        try:
+            for begun, rate in enumerate(step.rates, start=1):
+                stopped = self._search_step(step.phase(rate), rate, begins_ns + (begun - 1) * every_ns, every_ns, watch)
+                if stopped or self.stop.requested:
+                    break
+        finally:
+            self.load.end_search(step.name)
+            ends_ns = time.monotonic_ns()
+            stopped = stopped or ("the run was stopped" if self.stop.requested else "")
+            limit_ns = round(step.p99 * 1e9)
+            self.shard.add(
+                RecordedSearch(step.name, kind, limit_ns, every_ns, step.rates, begun, begins_ns, ends_ns, stopped)
+            )
+        self.narrator.say(f"{step.name}: {f'broke, {stopped}' if stopped else 'every step was offered'}")
+        with self._phase(f"settle:{step.name}", "step", judged=False):
+            self._pump(step.settle)
+
+    def _search_step(self, name: str, rate_per_s: float, begins_ns: int, every_ns: int, watch: BreakWatch) -> str:
+        """One step; why the search is over, if it is. Steps follow the schedule, so that they add no time of theirs."""
+        self.narrator.phase(name)
+        ends_ns = begins_ns + every_ns
+        watch.begin(rate_per_s, begins_ns, ends_ns)
+        why = ""
+
+        def over() -> bool:
+            nonlocal why
+            why = watch.add(self.load.latest())
+            return bool(why) or self.stop.requested or time.monotonic_ns() >= ends_ns
+
+        self._pump_until(over)
+        self.shard.add(Phase(name, "step", begins_ns, min(max(time.monotonic_ns(), begins_ns), ends_ns), judged=False))
+        return why
+
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _drain(self) -> None:
@@ -238,6 +314,7 @@ class Story:
                 )
             self._mark("drained")
             self.load.finish(_FINISH_S)
+            self._note_losses(self.load.losses())
 
     def _final_marker(self, deadline: float) -> int:
         """The last write, tried at each member in turn; 0 when no member acknowledged it in time."""
@@ -280,17 +357,31 @@ class Story:
 
     def _pump_until(self, over: Callable[[], bool]) -> None:
         while not over():
-            if reason := self.load.poll():
-                self._lost_worker(reason)
+            self._watch_over_load()
             if self.observer.bed_lost:
                 self.stop.fail(self.observer.bed_lost)
             self._show()
             time.sleep(_PUMP_EVERY_S)
 
-    def _lost_worker(self, reason: str) -> None:
-        if not self.stop.failure:
-            self._mark("worker_lost", detail=reason)
-            self.stop.fail(f"the load worker died: {reason}")
+    def _watch_over_load(self) -> None:
+        """A lost worker's share goes to the others or the run ends early, as the experiment says."""
+        losses = self.load.losses()
+        self._note_losses(losses)
+        if reason := self.load.poll():
+            self.stop.fail(f"{'every' if self.plan.load.workers > 1 else 'the'} load worker died: {reason}")
+        elif losses and self.plan.load.on_worker_loss == "inconclusive":
+            self.ending.load_cut_short = "; ".join(loss.why for loss in losses)
+            self.stop.cut_short()
+        else:
+            for loss in losses:
+                others = ", ".join(map(str, self.load.redistribute(loss.worker)))
+                self._mark("share_redistributed", f"the share of worker {loss.worker} went to {others}", loss.worker)
+                self.narrator.say(f"the share of load worker {loss.worker} went to worker {others}")
+
+    def _note_losses(self, losses: list[Loss]) -> None:
+        for loss in losses:
+            self._mark("worker_lost", loss.why, loss.worker)
+            self.narrator.say(f"load worker lost: {loss.why}")
 
     def _show(self) -> None:
         sample = self.load.latest()
@@ -298,5 +389,5 @@ class Story:
             self._shown_ns = sample.at_ns
             self.narrator.second(sample, self.observer.leader, tuple(self._active))
 
-    def _mark(self, kind: str, detail: str = "") -> None:
-        self.shard.add(Mark(kind, time.monotonic_ns(), detail))
+    def _mark(self, kind: str, detail: str = "", worker: int | None = None) -> None:
+        self.shard.add(Mark(kind, time.monotonic_ns(), detail, worker=worker))

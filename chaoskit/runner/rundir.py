@@ -74,6 +74,9 @@ class RunDir:
             return cls(max(runs.values(), key=lambda path: path.name))
         raise _refused(_no_run(text, base, runs))
 
+    def has_history(self) -> bool:
+        return any(self.history.glob(f"*{SUFFIX}"))
+
     def write_identity(self, identity: RunIdentity) -> None:
         """Say who this run is and how it ended; `load` reads it."""
         write_atomically(self.identity, msgspec.json.format(msgspec.json.encode(identity), indent=2).decode() + "\n")
@@ -81,7 +84,7 @@ class RunDir:
     def load(self) -> tuple[History, Promises, RunIdentity]:
         """All that judging needs. Raises InvalidExperiment that names what is missing or damaged."""
         missing = [path.name for path in (self.plan, self.identity) if not path.is_file()]
-        if not any(self.history.glob(f"*{SUFFIX}")):
+        if not self.has_history():
             missing.append(f"{self.history.name}/*{SUFFIX}")
         if missing:
             raise _refused(f"{self} cannot be judged, the run did not get that far: {', '.join(missing)} missing")

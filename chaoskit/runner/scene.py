@@ -6,7 +6,16 @@ import time
 from collections import Counter
 from random import Random
 
-from chaoskit.contracts import Cluster, LinkProbe, MemberProcess, MemberStatus, System
+from chaoskit.contracts import (
+    Cluster,
+    LinkProbe,
+    MemberLimits,
+    MemberProcess,
+    MemberResources,
+    MemberStatus,
+    ServerMetrics,
+    System,
+)
 from chaoskit.errors import FaultNotProven
 from chaoskit.topology import Link, majority
 
@@ -18,6 +27,7 @@ class ClusterScene:
 
     def __init__(self, cluster: Cluster, system: System, seed: int, fault: str) -> None:
         self.members = cluster.members
+        self.links = cluster.links
         self.rng = Random(f"{seed}:{fault}")
         self._cluster = cluster
         self._system = system
@@ -38,6 +48,21 @@ class ClusterScene:
 
     def status(self, member: str, timeout_s: float = 0.5) -> MemberStatus | None:
         return self._system.status(self._cluster.direct_endpoints()[member], timeout_s)
+
+    def metrics(self, member: str, timeout_s: float = 1.0) -> ServerMetrics | None:
+        return self._system.metrics(self._cluster.direct_endpoints()[member], timeout_s)
+
+    def resources(self, member: str) -> MemberResources | None:
+        return self._cluster.resources(member)
+
+    def limits(self, member: str) -> MemberLimits:
+        return self._cluster.limits(member)
+
+    def write_seconds(self, member: str, size: int) -> float:
+        return self._cluster.write_seconds(member, size)
+
+    def disk_refusal(self, member: str, size: int) -> str:
+        return self._cluster.disk_refusal(member, size)
 
     def process(self, member: str) -> MemberProcess:
         return self._cluster.process(member)

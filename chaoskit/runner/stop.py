@@ -41,6 +41,10 @@ class Stop:
         self.failure = self.failure or why
         self._event.set()
 
+    def cut_short(self) -> None:
+        """What is left of the method is not worth doing; nothing broke."""
+        self._event.set()
+
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Listen to SIGINT and SIGTERM while inside; only from the main thread."""

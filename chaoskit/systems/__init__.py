@@ -5,16 +5,22 @@ Importing this table costs nothing: a system's own imports happen when it is mad
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
+from chaoskit.access import PLAIN, Access
 from chaoskit.contracts import System
 
 
-def _etcd(version: str) -> System:
+class Make(Protocol):
+    def __call__(self, version: str, access: Access = PLAIN) -> System:
+        """`access` is how the controller reaches the members."""
+
+
+def _etcd(version: str, access: Access = PLAIN) -> System:
     """etcd 3.5, 3.6 or 3.7; others run, but their flags are not checked."""
     from chaoskit.systems.etcd.system import Etcd  # noqa: PLC0415  grpcio and protobuf take 0.1 s to import
 
-    return Etcd(version)
+    return Etcd(version, access)
 
 
-SYSTEMS: dict[str, Callable[[str], System]] = {"etcd": _etcd}
+SYSTEMS: dict[str, Make] = {"etcd": _etcd}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heapreplace
+from heapq import heappop, heappush, heapreplace
 from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
 from chaoskit.contracts import Reply, Session
+from chaoskit.shapes import Pace
 from chaoskit.spec import Spec
 from chaoskit.workloads.ttl import TTL
 
@@ -38,26 +39,36 @@ class Lease(Spec):
     ttl: TTL = 5.0
     """Time to live that is asked for, in whole seconds; the server raises what is shorter than 1.5 elections."""
     clients_: int | None = Field(None, ge=1, le=10_000)
-    """Simulated clients that share the leases; one for each lease up to 64 unless set."""
+    """Simulated clients that share the leases, each with one call at a time; unless set one for each lease up to 64,
+    and one for each 200 beyond."""
 
     def clients(self) -> int:
-        return min(self.leases, self.clients_ or 64)
+        return min(self.leases, self.clients_ or max(64, self.leases // 200))
 
-    def rate_per_s(self) -> float | None:
+    def pace(self) -> Pace | None:
         return None
 
     def live(self, session: Session) -> None:
-        mine = range(session.number, self.leases, self.clients())
-        held = [one for number in mine if (one := self._take(session, number))]
-        heapify(held)
+        held: list[_Held] = []  # a heap
+        for number in range(session.number, self.leases, self.clients()):
+            self._renew_due(session, held)  # granting many takes longer than the first of them live
+            if one := self._take(session, number):
+                heappush(held, one)
         session.ready()
         while held and not session.stopping and session.sleep_until(held[0].due_ns):
-            if renewed := self._renew(session, held[0]):
-                heapreplace(held, renewed)
-            else:
-                heappop(held)
+            self._renew_first(session, held)
         for one in held:
             session.lease_ended(one.lease, one.key, "stopped")
+
+    def _renew_due(self, session: Session, held: list[_Held]) -> None:
+        while held and held[0].due_ns <= session.now_ns() and session.sleep_until(held[0].due_ns):
+            self._renew_first(session, held)
+
+    def _renew_first(self, session: Session, held: list[_Held]) -> None:
+        if renewed := self._renew(session, held[0]):
+            heapreplace(held, renewed)
+        else:
+            heappop(held)
 
     def _renew(self, session: Session, held: _Held) -> _Held | None:
         """One keepalive. Due times are fixed: after a stall the missed ones follow at once, with their waiting."""

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from chaoskit.contracts import Session
+from chaoskit.shapes import Pace
 from chaoskit.spec import Spec
 from chaoskit.units import Rate, Share, parse_rate, parse_share, within
 from chaoskit.workloads.ttl import TTL
@@ -39,7 +40,7 @@ class LeaseStorm(Spec):
     def clients(self) -> int:
         return min(self.leases, self.clients_)
 
-    def rate_per_s(self) -> float | None:
+    def pace(self) -> Pace | None:
         return None
 
     def live(self, session: Session) -> None:

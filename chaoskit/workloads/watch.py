@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from chaoskit.contracts import Session
+from chaoskit.shapes import Pace
 from chaoskit.spec import Spec
 from chaoskit.workloads.keys import put_range
 
@@ -25,21 +26,28 @@ class Watch(Spec):
     fanout: int = Field(1, ge=1)
     """How many watches deliver each write; `watchers` must be a multiple of it."""
 
+    streams: int | None = Field(None, ge=1, le=10_000)
+    """gRPC streams that they share, each at one member: 1 is all on one, as many as `watchers` is one each; unless set
+    one at each member, and another for each 1000 watchers there."""
+
     @model_validator(mode="after")
     def _whole_laps(self) -> Watch:
         if self.watchers % self.fanout:
             raise ValueError(f"watchers must be a multiple of fanout, {self.watchers} is none of {self.fanout}")
+        if self.streams and self.streams > self.watchers:
+            raise ValueError(f"{self.streams} streams are more than {self.watchers} watchers can use")
         return self
 
     def clients(self) -> int:
         return self.watchers
 
-    def rate_per_s(self) -> float | None:
+    def pace(self) -> Pace | None:
         return None
 
     def live(self, session: Session) -> None:
         key, range_end = self.slice(session.number, session.prefix, session.keys)
-        session.keep_watching(key, range_end, self.reconnect)
+        stream = session.number % self.streams if self.streams else None
+        session.keep_watching(key, range_end, self.reconnect, stream=stream)
 
     def slice(self, number: int, prefix: str, keys: int) -> tuple[str, str]:
         """Key and range end of one watcher's share."""

@@ -1,144 +1,203 @@
-"""Puts of 100 bytes, 64 clients, through Toxiproxy, as fast as they go: chaoskit's worker with recording on, against
-Locust and etcd3 written the plain way. Rounds alternate in order; medians and ratios count, absolute times do not.
+"""chaoskit's load worker against its peers: etcd's own Go benchmark, grpcio under gevent, Locust + etcd3.
 
-    make bench            # or: python -m tests.bench --rounds 7 --seconds 8
+All of them on one fresh three-member cluster through Toxiproxy, in rounds of alternating order. Times mean nothing from
+one machine to the next; ratios of one run do. See docs/performance.md.
+
+    make bench
+    make bench BENCH='--only put --clients 256 --rounds 5 --seconds 5'
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
-import subprocess
+import platform
+import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
-from chaoskit.clusters import BACKENDS
-from chaoskit.contracts import ClusterWish
-from chaoskit.history import Outcome, load
-from chaoskit.load.order import LoadOrder, WorkloadOrder
-from chaoskit.load.process import LoadProcess
-from chaoskit.systems import SYSTEMS
-from chaoskit.systems.etcd.clients import CLIENTS
-from chaoskit.topology import member_names
-from chaoskit.workloads import WORKLOADS
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-VERSION = "3.6.14"
-CLIENTS_AT_ONCE = 64
-PLAIN = "locust + etcd3, plain"
+import msgspec
 
+from chaoskit.clusters.programs import Unusable
+from tests.bench import bed, chaoskit_side, go_side, plot, python_side
+from tests.bench import report as reports
+from tests.bench.bed import Bed
+from tests.bench.chaoskit_side import Chaoskit
+from tests.bench.child import ContenderBroke
+from tests.bench.contest import FIGURES, Cell, Contest, Sample, turns
+from tests.bench.report import GO, GRPCIO, OURS, PLAIN, Report, Soak
 
-@dataclass(frozen=True)
-class Figure:
-    puts_per_s: float
-    cpu_us_per_put: float
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rounds = measure(Path(folder), options.rounds, options.seconds)
-    report(rounds, Path("reports") / "bench" / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}")
+_CLIENTS = (1, 16, 64, 256)
+_EVERYBODY_AT = 64  # clients at which the two slow peers are measured, too, unless `--everybody`
+_RATE_CLIENTS = 64
+_SOAK_PER_S = 5000
+_SHORT = {"chaoskit": OURS, "go": GO, "grpcio": GRPCIO, "etcd3": PLAIN}  # on the command line
 
 
-def measure(folder: Path, rounds: int, seconds: float) -> dict[str, list[Figure]]:
-    system = SYSTEMS["etcd"](VERSION)
-    wish = ClusterWish("bench", member_names(3), VERSION, {}, folder / "cluster", {})
-    wish.run_dir.mkdir()
-    cluster = BACKENDS["process"]().start(wish, system, print)
-    endpoints = cluster.client_endpoints()
-    contenders: dict[str, Callable[[Path], Figure]] = {PLAIN: lambda out: plain(endpoints, out, seconds)}
-    for name in CLIENTS:
-        contenders[f"chaoskit, {name}"] = lambda out, name=name: ours(name, endpoints, out, seconds)  # type: ignore[misc]
-    figures: dict[str, list[Figure]] = {name: [] for name in contenders}
-    try:
-        for number in range(rounds):
-            order = list(contenders) if number % 2 == 0 else list(reversed(contenders))
-            for name in order:
-                figures[name].append(contenders[name](folder / f"{number}-{order.index(name)}"))
-                print(f"round {number + 1}: {name}: {figures[name][-1].puts_per_s:,.0f} puts/s", file=sys.stderr)
-    finally:
-        cluster.close()
-        system.close()
-    return figures
+class Contender(Protocol):
+    name: str
+
+    def cannot(self, cell: Cell) -> str:
+        """Why it has no such figure; "" when it has."""
+
+    def run(self, cell: Cell, bed: Bed) -> Sample:
+        """One measurement. Raises ContenderBroke."""
 
 
-def ours(client: str, endpoints: dict[str, str], folder: Path, seconds: float) -> Figure:
-    put = WORKLOADS["put"].model_validate(  # type: ignore[attr-defined]
-        {"rate": "100000/s", "value_size": "100B", "clients": CLIENTS_AT_ONCE}
+def main() -> int:
+    options = options_of(sys.argv[1:])
+    folder = Path(options.out) / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
+    contenders = _contenders([_SHORT[short] for short in options.without])
+    report = Report(_command(), _machine(), options.rounds, options.seconds, [])
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        bed.made(Path(scratch), options.seconds, not options.ordinary, _say) as made,
+    ):
+        for cell in _cells(options):
+            report.contests.append(measure(cell, contenders, made, options.rounds, everybody=options.everybody))
+            _write(report, folder)  # after each cell: a bench that is stopped leaves what it has
+        if options.rate and (saturation := _saturation(report.contests)):
+            cell = Cell("put", _RATE_CLIENTS, round(saturation * options.rate / 100))
+            report.contests.append(measure(cell, contenders, made, options.rounds, everybody=False))
+            _write(report, folder)
+        if options.soak:
+            report.soak = Soak(_SOAK_PER_S, options.soak, chaoskit_side.soak(made, _SOAK_PER_S, options.soak))
+            _write(report, folder)
+    print(reports.markdown(report))
+    _say(f"written to {folder} after {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def measure(cell: Cell, contenders: Sequence[Contender], bed: Bed, rounds: int, *, everybody: bool) -> Contest:
+    """All rounds of one cell. A contender that breaks is left out from then on, and said so."""
+    left_out = {one.name: why for one in contenders if (why := one.cannot(cell))}
+    if not everybody and cell.clients != _EVERYBODY_AT:
+        left_out |= {one.name: "not asked for" for one in contenders if one.name in (GRPCIO, PLAIN)}
+    contest = Contest(cell, {one.name: [] for one in contenders if one.name not in left_out}, left_out)
+    by_name = {one.name: one for one in contenders}
+    for number in range(rounds):
+        for name in turns(list(contest.samples), number):
+            try:
+                sample = by_name[name].run(cell, bed)
+            except ContenderBroke as broke:
+                contest.left_out[name] = str(broke)
+                del contest.samples[name]
+                _say(f"{cell}: {name} is left out: {broke}")
+                continue
+            contest.samples[name].append(sample)
+            _say(f"{cell}, round {number + 1}: {name}: {sample.per_s:,.0f}/s, {sample.cpu_us:.1f} µs each")
+    return contest
+
+
+def options_of(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    folder.mkdir()
-    order = LoadOrder(
-        run_id="bench", seed=1, prefix="/bench/", keys=1000, endpoints=endpoints, client=client,
-        workloads={"put": WorkloadOrder.of("put", put)}, shard=str(folder / "worker.shard"),
+    parser.add_argument(
+        "--only", action="append", type=_figure, metavar="FIGURE[:CLIENTS]",
+        help=f"one of {', '.join(FIGURES)}, such as put or put:256; may be given again; default all",
     )  # fmt: skip
-    worker = LoadProcess(order, folder, CLIENTS[client]().environment)
-    try:
-        worker.start()
-        worker.wait_ready(60)
-        begin_ns = time.monotonic_ns()
-        worker.go()
-        time.sleep(seconds)
-        end_ns = time.monotonic_ns()
-        worker.stop_arrivals()
-        worker.finish(20)
-    finally:
-        worker.kill()
-    history = load(folder)
-    done = sum(op.outcome is Outcome.OK and begin_ns <= op.done_ns <= end_ns for op in history.operations)
-    cpu_s = sum(sample.cpu for sample in history.generator if begin_ns < sample.at_ns <= end_ns)
-    return Figure(done / seconds, cpu_s / seconds / (done / seconds) * 1e6)
-
-
-def plain(endpoints: dict[str, str], folder: Path, seconds: float) -> Figure:
-    folder.mkdir()
-    out = folder / "plain.json"
-    environment = {
-        **os.environ,
-        "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python",
-        "BENCH_ENDPOINTS": ",".join(endpoints.values()),
-        "BENCH_OUT": str(out),
-    }
-    locustfile = Path(__file__).with_name("plain_locustfile.py")
-    subprocess.run(
-        [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--only-summary", "-u",
-         str(CLIENTS_AT_ONCE), "-r", str(CLIENTS_AT_ONCE), "-t", f"{seconds:g}s", "--exit-code-on-error", "0"],
-        env=environment, cwd=folder, check=True, capture_output=True, timeout=120 + seconds,
+    parser.add_argument(
+        "--clients", type=_whole, action="append", help="at once; may be given again; default 1 16 64 256"
+    )
+    parser.add_argument("--rounds", type=_whole, default=5, help="each measures everybody once; default 5")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of one measurement; default 1.5")
+    parser.add_argument(
+        "--everybody", action="store_true", help=f"grpcio and etcd3 not just at {_EVERYBODY_AT} clients"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=70.0, metavar="PERCENT",
+        help=f"of the puts/s that both reach with {_RATE_CLIENTS} clients, for P99 at one offered rate; 0 for none",
     )  # fmt: skip
-    told = json.loads(out.read_text())
-    return Figure(told["ok"] / told["seconds"], told["cpu_s"] / told["ok"] * 1e6)
+    parser.add_argument(
+        "--soak",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help=f"memory of a worker at {_SOAK_PER_S:,} puts/s; default 0",
+    )
+    parser.add_argument(
+        "--ordinary", action="store_true",
+        help="no real-time priority for anybody; by default every contender has the one that chaoskit's worker has",
+    )  # fmt: skip
+    parser.add_argument("--without", action="append", default=[], choices=_SHORT, help="leave this one out")
+    parser.add_argument("--out", default="reports/bench", help="the report goes into a folder of its own in there")
+    return parser.parse_args(words)
 
 
-def report(figures: dict[str, list[Figure]], folder: Path) -> None:
-    base = figures[PLAIN]
-    lines = [
-        "| | puts/s, median (lowest to highest) | ÷ plain | client CPU per put | ÷ plain |",
-        "|---|---|---|---|---|",
-    ]
-    for name, rounds in figures.items():
-        rates = [figure.puts_per_s for figure in rounds]
-        rate = statistics.median(rates)
-        cpu = statistics.median(figure.cpu_us_per_put for figure in rounds)
-        faster = statistics.median(a.puts_per_s / b.puts_per_s for a, b in zip(rounds, base, strict=True))
-        cheaper = statistics.median(a.cpu_us_per_put / b.cpu_us_per_put for a, b in zip(rounds, base, strict=True))
-        spread = f"{rate:,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
-        lines.append(f"| {name} | {spread} | {faster:.2f} | {cpu:.0f} µs | {cheaper:.2f} |")
-    table = "\n".join(lines)
-    folder.mkdir(parents=True)
-    (folder / "bench.md").write_text(table + "\n")
-    (folder / "bench.json").write_text(json.dumps({k: [asdict(f) for f in v] for k, v in figures.items()}, indent=2))
-    print(table)
-    print(f"\nwritten to {folder}", file=sys.stderr)
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _figure(text: str) -> tuple[str, int]:
+    """Name and clients; 0 clients are as many as `--clients` says."""
+    name, colon, clients = text.partition(":")
+    if name not in FIGURES:
+        raise argparse.ArgumentTypeError(f"{name!r} is no figure; there are {', '.join(FIGURES)}")
+    return name, _whole(clients) if colon else 0
+
+
+def _contenders(without: Sequence[str]) -> list[Contender]:
+    contenders: list[Contender] = [Chaoskit()]
+    if GO not in without:
+        try:
+            contenders.append(go_side.GoBenchmark(go_side.program(_say)))
+        except Unusable as reason:
+            _say(f"without etcd's Go benchmark: {reason}")
+    contenders += [python_side.grpcio(), python_side.plain()]
+    return [one for one in contenders if one.name not in without]
+
+
+def _cells(options: argparse.Namespace) -> Iterator[Cell]:
+    for figure, own in options.only or [(figure, 0) for figure in FIGURES]:
+        for clients in [own] if own else options.clients or _CLIENTS:
+            yield Cell(figure, clients)
+
+
+def _saturation(contests: Sequence[Contest]) -> float | None:
+    """Puts per second that both reach, by medians; None when it was not measured for both."""
+    for contest in contests:
+        if contest.cell == Cell("put", _RATE_CLIENTS):
+            reached = [contest.spread(name, "per_s") for name in (OURS, GO)]
+            return min((spread.median for spread in reached if spread), default=None) if all(reached) else None
+    return None
+
+
+def _write(report: Report, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.md").write_text(reports.markdown(report) + "\n")
+    (folder / "bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    (folder / "bench.svg").write_text(plot.svg(report.contests))
+    latest = folder.with_name("latest")
+    with suppress(OSError):
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(folder.name)
+
+
+def _command() -> str:
+    own = shlex.join(sys.argv[1:])
+    return f"make bench BENCH={shlex.quote(own)}" if own else "make bench"
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

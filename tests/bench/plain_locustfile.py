@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
+import random
 import time
-from pathlib import Path
 
 import grpc.experimental.gevent as grpc_gevent
 from locust import User, events, task
@@ -13,45 +11,105 @@ from locust import User, events, task
 grpc_gevent.init_gevent()
 
 import etcd3  # noqa: E402  after init_gevent, or its channels deadlock
+import gevent  # noqa: E402
 
-ENDPOINTS = os.environ["BENCH_ENDPOINTS"].split(",")
-_begun = [0.0, 0.0]
+from tests.bench.python_peer import Order, Tally  # noqa: E402
 
-
-@events.test_start.add_listener
-def _start(**_: object) -> None:
-    _begun[:] = [time.perf_counter(), time.process_time()]
+ORDER = Order()
+TALLY = Tally()
 
 
-@events.quitting.add_listener
-def _stop(environment: object, **_: object) -> None:
-    total = environment.stats.total  # type: ignore[attr-defined]
-    seconds = time.perf_counter() - _begun[0]
-    cpu_s = time.process_time() - _begun[1]
-    done = total.num_requests - total.num_failures
-    Path(os.environ["BENCH_OUT"]).write_text(json.dumps({"ok": done, "seconds": seconds, "cpu_s": cpu_s}))
+@events.spawning_complete.add_listener
+def _begin(**_: object) -> None:
+    TALLY.begin()
+    gevent.spawn_later(ORDER.seconds, _end)
 
 
-class Putter(User):
-    """Puts 100 bytes as fast as it can."""
+def _end() -> None:
+    TALLY.end(ORDER.out, of_events=ORDER.figure == "watch")
+    _runner[0].quit()
 
-    number = 0
+
+@events.init.add_listener
+def _remember(environment: object, **_: object) -> None:
+    _runner.append(environment.runner)  # type: ignore[attr-defined]
+
+
+_runner: list = []
+
+
+class _Client(User):
+    abstract = True
+    spawned = 0
 
     def on_start(self) -> None:
-        Putter.number += 1
-        self.key = f"bench/{Putter.number}"
-        host, port = ENDPOINTS[Putter.number % len(ENDPOINTS)].split(":")
+        self.number = _Client.spawned
+        _Client.spawned += 1
+        host, port = ORDER.endpoints[self.number % len(ORDER.endpoints)].split(":")
         self.client = etcd3.client(host=host, port=int(port), timeout=5)
+
+    def report(self, name: str, call: object) -> None:
+        began = time.perf_counter()
+        error = TALLY.timed(call)  # type: ignore[arg-type]
+        self.environment.events.request.fire(
+            request_type="etcd", name=name, response_time=(time.perf_counter() - began) * 1e3,
+            response_length=0, exception=error, context={},
+        )  # fmt: skip
+
+    def random_key(self) -> str:
+        return f"{ORDER.prefix}put/{random.randrange(ORDER.keys):06d}"
+
+
+class Putter(_Client):
+    abstract = ORDER.figure not in ("put", "watch")
+    fixed_count = ORDER.put_clients if ORDER.figure == "watch" else ORDER.clients
 
     @task
     def put(self) -> None:
-        begin = time.perf_counter()
-        error = None
-        try:
-            self.client.put(self.key, "x" * 100)
-        except Exception as failure:  # Locust counts it
-            error = failure
-        self.environment.events.request.fire(
-            request_type="etcd", name="put", response_time=(time.perf_counter() - begin) * 1e3,
-            response_length=0, exception=error, context={},
-        )  # fmt: skip
+        key = ORDER.key if ORDER.figure == "watch" else self.random_key()
+        self.report("put", lambda: self.client.put(key, ORDER.value))
+
+
+class Reader(_Client):
+    abstract = not ORDER.figure.startswith("range")
+    fixed_count = ORDER.clients
+
+    @task
+    def get(self) -> None:
+        self.report("get", lambda: self.client.get(ORDER.key, serializable=ORDER.figure == "range-s"))
+
+
+class Transactor(_Client):
+    abstract = ORDER.figure != "txn"
+    fixed_count = ORDER.clients
+
+    @task
+    def transact(self) -> None:
+        put = self.client.transactions.put(self.random_key(), ORDER.value)
+        self.report("txn", lambda: self.client.transaction(compare=[], success=[put], failure=[]))
+
+
+class Watcher(_Client):
+    abstract = ORDER.figure != "watch"
+    fixed_count = ORDER.clients
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.client.add_watch_callback(ORDER.key, lambda answer: TALLY.events(len(answer.events)))
+
+    @task
+    def wait(self) -> None:
+        gevent.sleep(1)
+
+
+class Keeper(_Client):
+    abstract = ORDER.figure != "keepalive"
+    fixed_count = ORDER.clients
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.lease = self.client.lease(100)
+
+    @task
+    def keep_alive(self) -> None:
+        self.report("keepalive", self.lease.refresh)

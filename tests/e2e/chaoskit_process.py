@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 RUN_DEADLINE_S = 180
 STARTED: list[int] = []
+STEADY = ("--set", "steady-state[0]=put.p99 < 1s")
+"""What the slow disk of a shared machine meets, too."""
 BACKEND_OF_TEST = "CHAOSKIT_TEST_BACKEND"
 
 
@@ -58,7 +62,22 @@ def start(*arguments: str, cwd: Path, state: Path | None = None) -> subprocess.P
 
 def run_json(*arguments: str, cwd: Path) -> Finished:
     """`chaoskit run … --json --quiet`."""
+    return conclusive(run_json_on_any_machine(*arguments, cwd=cwd))
+
+
+def run_json_on_any_machine(*arguments: str, cwd: Path) -> Finished:
+    """For tests that expect a run to be inconclusive, too."""
     return chaoskit("run", *arguments, *on_backend(), "--json", "--quiet", "--out", str(cwd / "reports"), cwd=cwd)
+
+
+def conclusive(run: Finished) -> Finished:
+    """The run, unless all that is wrong with it is this machine: when others on the same host hold up the load
+    generator, a run says so and proves nothing, whatever chaoskit is worth."""
+    findings = run.results["findings"]
+    held_up = [one["sentence"] for one in findings if one["checker"] == "generator" and one["verdict"] == "unknown"]
+    if held_up and not any(one["verdict"] == "fail" for one in findings):
+        pytest.skip(f"inconclusive on this machine: {held_up[0]}")
+    return run
 
 
 def on_backend() -> tuple[str, str]:

@@ -15,15 +15,14 @@ import pytest
 
 from chaoskit.clusters.docker_daemon import Daemon
 from chaoskit.errors import InfrastructureError
+from tests.backends import DOCKER_MISSING
 from tests.e2e.chaoskit_process import chaoskit, start
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(
-        not os.environ.get("CHAOSKIT_TEST_WHOLE_RUNS_IN_CONTAINERS")
-        or os.geteuid() != 0
-        or not shutil.which("dockerd"),
-        reason="asked for by CHAOSKIT_TEST_WHOLE_RUNS_IN_CONTAINERS; needs root and dockerd",
+        bool(DOCKER_MISSING) or os.geteuid() != 0 or not shutil.which("dockerd"),
+        reason="needs root and a dockerd that works here",
     ),
 ]
 
@@ -70,6 +69,9 @@ class OwnDaemon:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(60)
+        for line in Path("/proc/mounts").read_text().splitlines():  # one that was killed left its own behind
+            if (where := line.split()[1]).startswith(f"{self._home}/"):
+                subprocess.run(["umount", where], check=True)
 
 
 @pytest.fixture

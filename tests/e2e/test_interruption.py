@@ -14,7 +14,7 @@ import pytest
 from tests.backends import containers_left
 from tests.e2e.chaoskit_process import chaoskit, nothing_left, on_backend, phase, run_json, scratch_left, start
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("backend")]
+pytestmark = [pytest.mark.e2e, pytest.mark.each_backend, pytest.mark.usefixtures("backend")]
 
 KILLS = int(os.environ.get("CHAOSKIT_TEST_KILLS", "6"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.e2e.chaoskit_process import STEADY, Finished, conclusive
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -58,11 +59,12 @@ def test_the_wheel_runs_a_packaged_experiment_from_an_empty_environment(
     subprocess.run([*pip, *locked, wheel], check=True, cwd=tmp_path)
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
     run = subprocess.run(
-        [tmp_path / "venv/bin/chaoskit", "run", "partition.yaml", "--json", "--quiet"],
+        [tmp_path / "venv/bin/chaoskit", "run", "partition.yaml", *STEADY, "--json", "--quiet"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=180,
     )  # fmt: skip
+    results = conclusive(Finished(run.returncode, run.stdout, run.stderr)).results
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["watch"]["silent_loss"] == 0
+    assert results["watch"]["silent_loss"] == 0
     assert (tmp_path / "reports/partition/latest/report.md").exists()
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from chaoskit.access import PLAIN, Access
 from chaoskit.clusters import binaries
 from chaoskit.contracts import MemberAddresses, MemberStatus
 from chaoskit.systems.etcd import rpc_pb2 as pb
@@ -22,13 +23,22 @@ VERSIONS = ("3.5.33", "3.6.14", "3.7.1")
 class Members:
     """A cluster of real processes on loopback, without Toxiproxy. Killed and removed by `close`."""
 
-    def __init__(self, version: str, folder: Path, count: int = 1, flags: Mapping[str, str] | None = None) -> None:
-        self.system = Etcd(version)
+    def __init__(
+        self,
+        version: str,
+        folder: Path,
+        count: int = 1,
+        flags: Mapping[str, str] | None = None,
+        access: Access = PLAIN,
+    ) -> None:
+        """`access` is how its clients come: with TLS, for which `flags` have the members' own certificates."""
+        self.system = Etcd(version, access)
+        scheme = "https" if access.tls else "http"
         self._binary = binaries.find("etcd", version).path
         self._folder = folder
         folder.mkdir(exist_ok=True)
         self._flags = {"unsafe-no-fsync": "true"} | dict(flags or {})
-        self._addresses = [_addresses(f"n{number}") for number in range(1, count + 1)]
+        self._addresses = [_addresses(f"n{number}", scheme) for number in range(1, count + 1)]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for each in self._addresses:
             self.start(each.name)
@@ -37,7 +47,7 @@ class Members:
 
     @property
     def endpoints(self) -> list[str]:
-        return [each.listen_client.removeprefix("http://") for each in self._addresses]
+        return [each.listen_client.partition("://")[2] for each in self._addresses]
 
     @property
     def endpoint(self) -> str:
@@ -60,6 +70,11 @@ class Members:
 
     def kill(self, name: str = "n1") -> None:
         self._processes[name].send_signal(signal.SIGKILL)
+        self._processes[name].wait(10)
+
+    def stop(self, name: str = "n1") -> None:
+        """In order, as an operator does it."""
+        self._processes[name].send_signal(signal.SIGTERM)
         self._processes[name].wait(10)
 
     def status(self) -> MemberStatus:
@@ -95,8 +110,9 @@ def wait_until(true: Callable[[], object], deadline_s: float, what: str) -> None
         time.sleep(0.02)
 
 
-def _addresses(name: str) -> MemberAddresses:
-    client, peer = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
+def _addresses(name: str, scheme: str) -> MemberAddresses:
+    client_port, peer_port = _free_ports(2)
+    client, peer = f"{scheme}://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
     return MemberAddresses(name, client, client, peer, peer)
 
 

@@ -1,4 +1,4 @@
-"""A gRPC proxy in front of one real etcd member that lies about watch events on purpose, and keeps count of its lies.
+"""A gRPC proxy in front of one real etcd member that lies about events and answers on purpose, and counts its lies.
 
 It exists to test the checkers: what it drops, repeats or reorders must be counted exactly.
 """
@@ -6,7 +6,8 @@ It exists to test the checkers: what it drops, repeats or reorders must be count
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,12 +21,16 @@ _STREAMS = {"/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"}
 
 @dataclass
 class Lies:
-    """Every n-th event of a watch is treated so; 0 is never. Counted over all watches."""
+    """Every n-th event of a watch, or answer of a kind, is treated so; 0 is never. Counted over all."""
 
     drop_every: int = 0
     repeat_every: int = 0
     swap_every: int = 0
-    told: dict[str, int] = field(default_factory=lambda: {"drop": 0, "repeat": 0, "swap": 0})
+    miss_every: int = 0  # a page lacks its first key
+    stale_every: int = 0  # a page has the keys of an earlier answer to the same question, and the newest revision
+    undone_every: int = 0  # a delete is said to be done and is not
+    forced_every: int = 0  # a transaction whose guard did not hold is said to have written
+    told: Counter[str] = field(default_factory=Counter)
 
 
 class LyingProxy:
@@ -35,6 +40,7 @@ class LyingProxy:
         self._channel = grpc.insecure_channel(upstream, options=[("grpc.enable_http_proxy", 0)])
         self._lies = lies
         self._lock = threading.Lock()
+        self._teller = _Teller(lies)
         self._server = grpc.server(ThreadPoolExecutor(64), handlers=[_Handler(self)])
         self._port = self._server.add_insecure_port("127.0.0.1:0")
 
@@ -48,10 +54,13 @@ class LyingProxy:
 
     def unary(self, method: str, request: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            return self._channel.unary_unary(method)(request, timeout=context.time_remaining() or 10)
+            return self._teller.answer(method, request, lambda asked: self._ask(method, asked, context))
         except grpc.RpcError as error:
             context.abort(error.code(), error.details())
             raise
+
+    def _ask(self, method: str, request: bytes, context: grpc.ServicerContext) -> bytes:
+        return self._channel.unary_unary(method)(request, timeout=context.time_remaining() or 10)
 
     def stream(self, method: str, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         call = self._channel.stream_stream(method)(requests, metadata=_metadata(context))
@@ -61,6 +70,59 @@ class LyingProxy:
         except grpc.RpcError as error:
             if context.is_active():
                 context.abort(error.code(), error.details())
+
+
+class _Teller:
+    """The lies in answers. A lie that would tell the truth is not told."""
+
+    def __init__(self, lies: Lies) -> None:
+        self._lies = lies
+        self._lock = threading.Lock()  # so that counts are exact; etcd answers in less time than the load asks
+        self._seen: Counter[str] = Counter()
+        self._pages: dict[bytes, Any] = {}
+
+    def answer(self, method: str, request: bytes, ask: Callable[[bytes], bytes]) -> bytes:
+        kind = method.rpartition("/")[2]
+        twist = {"Range": self._page, "DeleteRange": self._delete, "Txn": self._txn}.get(kind)
+        if twist is None:
+            return ask(request)
+        with self._lock:
+            return twist(request, ask)
+
+    def _page(self, request: bytes, ask: Callable[[bytes], bytes]) -> bytes:
+        answer = rpc_pb2.RangeResponse.FromString(ask(request))
+        asked = rpc_pb2.RangeRequest.FromString(request)
+        if not asked.limit:
+            return answer.SerializeToString()
+        old = self._pages.setdefault(request, rpc_pb2.RangeResponse.FromString(answer.SerializeToString()))
+        if answer.kvs and self._due("miss", self._lies.miss_every):
+            del answer.kvs[0]
+        elif not asked.revision and list(old.kvs) != list(answer.kvs) and self._due("stale", self._lies.stale_every):
+            old.header.CopyFrom(answer.header)
+            return old.SerializeToString()
+        return answer.SerializeToString()
+
+    def _delete(self, request: bytes, ask: Callable[[bytes], bytes]) -> bytes:
+        if not self._due("undone", self._lies.undone_every):
+            return ask(request)
+        empty = rpc_pb2.DeleteRangeRequest(key=b"/nothing/of/this/name").SerializeToString()
+        answer = rpc_pb2.DeleteRangeResponse.FromString(ask(empty))
+        answer.deleted = 1
+        return answer.SerializeToString()
+
+    def _txn(self, request: bytes, ask: Callable[[bytes], bytes]) -> bytes:
+        answer = rpc_pb2.TxnResponse.FromString(ask(request))
+        if not answer.succeeded and self._due("forced", self._lies.forced_every):
+            answer.succeeded = True
+            del answer.responses[:]
+            answer.responses.add().response_put.header.CopyFrom(answer.header)
+        return answer.SerializeToString()
+
+    def _due(self, lie: str, every: int) -> bool:
+        self._seen[lie] += 1
+        due = every > 0 and self._seen[lie] % every == 0
+        self._lies.told[lie] += due
+        return due
 
 
 class _Liar:

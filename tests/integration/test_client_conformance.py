@@ -1,4 +1,4 @@
-"""Every client of the table keeps the promises of `contracts.Client`, against every supported etcd."""
+"""Every client of the table, and a plain one of grpcio, keeps the promises of `contracts.Client` with every etcd."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from chaoskit.systems.etcd.clients import CLIENTS
 from tests.integration.etcd_members import VERSIONS, Members
+from tests.integration.grpcio_client import EVERY_CLIENT
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +27,7 @@ def members(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     running.close()
 
 
-@pytest.fixture(params=CLIENTS)
+@pytest.fixture(params=EVERY_CLIENT)
 def client(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -37,7 +37,7 @@ def play(client: str, scene: str, members: Members, on_first_line: Callable[[], 
     worker = subprocess.Popen(
         [sys.executable, "-m", "tests.integration.client_scenes", client, scene, members.endpoint, str(members.pid())],
         cwd=ROOT,
-        env=os.environ | CLIENTS[client]().environment,
+        env=os.environ | EVERY_CLIENT[client]().environment,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -85,8 +85,47 @@ def test_greenlets_that_share_a_client_get_their_own_answers(client: str, member
     assert play(client, "greenlets", members)["wrong"] == []
 
 
+def test_leases_that_share_a_client_are_each_kept_alive_by_their_own_answers(client: str, members: Members) -> None:
+    assert play(client, "leases", members)["wrong"] == []
+
+
+def test_keepalives_of_a_member_that_stood_still_are_unknown_and_go_on_when_it_does(
+    client: str, members: Members
+) -> None:
+    seen = play(client, "keepalives_come_back", members, members.restart)
+    assert seen == {"paused": ["UNKNOWN"], "resumed": 60, "gone": ["FAILED"], "back": 60}
+
+
 def test_values_larger_than_every_window_pass_both_ways_at_once(client: str, members: Members) -> None:
     assert play(client, "large", members)["same"] == [True] * 8
+
+
+def test_a_delete_tells_whether_there_was_anything_to_delete(client: str, members: Members) -> None:
+    seen = play(client, "deletes", members)
+    assert (seen["gone"], seen["again"], seen["after"]) == ([1, 1], [1, 0], True)
+    assert seen["empty"] == ["FAILED", "INVALID_ARGUMENT: etcdserver: key is not provided"]
+
+
+def test_pages_of_a_range_show_one_revision_whatever_is_written_meanwhile(client: str, members: Members) -> None:
+    seen = play(client, "ranges", members)
+    assert seen["at"] == [0, 3, 3]
+    assert (seen["counts"], seen["more"], seen["right"]) == ([7, 4, 1], [True, True, False], True)
+    assert seen["now"] == [["r/4", "new"], ["r/55", "another"], ["r/6", "6"]]
+    assert (seen["counted"], seen["nothing"]) == ([7, False], True)
+    assert seen["future"][0] == seen["past"][0] == "FAILED"
+    assert seen["future"][1] == "OUT_OF_RANGE: etcdserver: mvcc: required revision is a future revision"
+    assert seen["past"][1] == "OUT_OF_RANGE: etcdserver: mvcc: required revision has been compacted"
+
+
+def test_a_compare_and_swap_writes_or_tells_what_stands_against_it(client: str, members: Members) -> None:
+    seen = play(client, "swaps", members)
+    assert seen.pop("empty") == ["FAILED", "INVALID_ARGUMENT: etcdserver: key is not provided"]
+    assert seen.pop("large") == ["FAILED", "INVALID_ARGUMENT: etcdserver: request is too large"]
+    assert set(seen.values()) == {True}, seen
+
+
+def test_numbers_that_are_added_by_compare_and_swap_are_never_lost(client: str, members: Members) -> None:
+    assert play(client, "counters", members) == {"sum": 150, "conflicts": True}
 
 
 def test_watches_of_one_client_deliver_events_progress_and_the_created_revision(client: str, members: Members) -> None:
@@ -105,6 +144,10 @@ def test_watches_of_one_client_deliver_events_progress_and_the_created_revision(
 
 def test_many_watches_of_one_client_each_hear_their_own_events_once_in_order(client: str, members: Members) -> None:
     assert play(client, "many_watches", members)["wrong"] == []
+
+
+def test_watches_hear_everything_however_they_are_spread_over_streams(client: str, members: Members) -> None:
+    assert play(client, "streams", members)["wrong"] == []
 
 
 def test_a_compacted_watch_is_closed_with_the_revision_from_which_it_can_go_on(client: str, members: Members) -> None:
@@ -131,7 +174,9 @@ def test_a_paused_member_is_found_out_by_missing_progress_within_six_seconds(cli
         seen = play(client, "paused", members)
     finally:
         members.close()
-    assert seen["reasons"] == [["progress deadline"], ["progress deadline"]]
+    found = {"progress deadline", "reset"} if client == "grpcio" else {"progress deadline"}  # its own ping may be first
+    assert [len(reasons) for reasons in seen["reasons"]] == [1, 1]
+    assert {reason for reasons in seen["reasons"] for reason in reasons} <= found
     assert seen["took"] < 6
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -75,6 +76,14 @@ class Etcd:
         key, end = prefix.encode(), prefix[:-1].encode() + bytes([ord(prefix[-1]) + 1])
         question = {"key": base64.b64encode(key).decode(), "range_end": base64.b64encode(end).decode()}
         return int(self.ask("kv/range", {**question, "count_only": True}).get("count", 0))
+
+    def slow_watchers(self) -> int:
+        """How many etcd itself counts as slow."""
+        with urllib.request.urlopen(f"http://{self.endpoint}/metrics", timeout=2) as answer:
+            lines = answer.read().decode().splitlines()
+        return next(
+            int(float(line.split()[1])) for line in lines if line.startswith("etcd_debugging_mvcc_slow_watcher")
+        )
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -242,6 +251,80 @@ def test_the_same_seed_gives_the_same_arrivals_and_keys(
         assert [(op.due_ns - now[0].due_ns, op.key) for op in now] == [
             (op.due_ns - then[0].due_ns, op.key) for op in then[: len(now)]
         ]
+
+
+def test_a_ramp_holds_its_first_rate_in_the_warmup_and_is_offered_exactly(etcd: Etcd, tmp_path: Path) -> None:
+    ramp = workload("put", rate={"from": "50/s", "to": "250/s", "over": "2s"})
+    with running(tmp_path, order(tmp_path, etcd.endpoint, {"put": ramp}, warmup_s=1.0)) as worker:
+        time.sleep(4.5)
+        worker.stop_arrivals()
+        worker.finish(10)
+    puts = of_kind(load(tmp_path / "history"), "put")
+    zero_ns = puts[0].due_ns
+    offered = Counter((op.due_ns - zero_ns) // SECOND for op in puts)
+    assert [offered[second] for second in range(4)] == pytest.approx([50, 100, 200, 250], abs=3)
+
+
+def test_clients_of_the_closed_model_call_when_they_have_their_answer_and_are_recorded_as_such(
+    etcd: Etcd, tmp_path: Path
+) -> None:
+    read = workload("read", rate={"think": "10ms"}, clients=4)
+    with running(tmp_path, order(tmp_path, etcd.endpoint, {"read": read})) as worker:
+        time.sleep(1)
+        with etcd.frozen():
+            time.sleep(1)
+        time.sleep(0.5)
+        worker.stop_arrivals()
+        worker.finish(10)
+    history = load(tmp_path / "history")
+    assert [(model.kind, model.clients, model.think_ns) for model in history.closed_models] == [("read", 4, 10**7)]
+    assert all(op.due_ns == op.sent_ns and not op.queued for op in history.operations)
+    by_client: dict[int, list[Operation]] = {}
+    for op in history.operations:
+        by_client.setdefault(op.client, []).append(op)
+    assert len(by_client) == 4
+    for ops in by_client.values():
+        assert len(ops) > 30
+        assert min(after.sent_ns - before.done_ns for before, after in pairwise(ops)) >= 10**7
+
+
+def test_locusts_own_page_shows_the_load_and_cannot_stop_it(etcd: Etcd, tmp_path: Path) -> None:
+    port = free_port()
+    page = f"http://127.0.0.1:{port}"
+    with running(tmp_path, order(tmp_path, etcd.endpoint, {"put": HEALTHY["put"]}, web_ui_port=port)) as worker:
+        time.sleep(1.5)
+        for path, body in (("/stop", None), ("/swarm", b"user_count=1&spawn_rate=1"), ("/stats/reset", None)):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(page + path, body, timeout=2)
+        time.sleep(1)
+        with urllib.request.urlopen(f"{page}/stats/requests", timeout=2) as answer:
+            stats = json.load(answer)
+        with urllib.request.urlopen(f"{page}/stats/requests/csv", timeout=2) as answer:
+            csv = answer.read().decode()
+        with urllib.request.urlopen(page, timeout=2) as answer:
+            assert b"<title>Locust" in answer.read()
+        worker.stop_arrivals()
+        worker.finish(10)
+        assert worker.poll() is None
+    assert stats["state"] == "running"
+    (row,) = [row for row in stats["stats"] if row["name"] == "put"]
+    assert row["num_requests"] >= 150
+    assert "etcd,put," in csv
+    assert len(of_kind(load(tmp_path / "history"), "put")) > 300
+
+
+def test_a_port_that_is_taken_costs_the_page_and_not_the_load(etcd: Etcd, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with running(tmp_path, order(tmp_path, etcd.endpoint, {"put": HEALTHY["put"]}, web_ui_port=port)) as worker:
+            time.sleep(1)
+            worker.stop_arrivals()
+            worker.finish(10)
+            assert worker.poll() is None
+    assert len(of_kind(load(tmp_path / "history"), "put")) > 20
+    assert "no web UI" in (tmp_path / "logs" / "worker-0.log").read_text()
 
 
 # ── stalls ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -460,3 +543,37 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_worker(etcd: Etcd, tmp_path: 
     with running(tmp_path, order(tmp_path, etcd.endpoint, {"put": HEALTHY["put"]})) as worker:
         assert os.getpgid(worker.pid) != os.getpgid(0)
         assert os.getsid(worker.pid) != os.getsid(0)
+
+
+# ── slow consumers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("client", ["native", "etcd3"])
+def test_a_slow_watch_is_slow_for_the_server_gets_everything_in_the_end_and_holds_up_nobody(
+    client: str, etcd: Etcd, tmp_path: Path
+) -> None:
+    workloads = {
+        "put": workload("put", rate="300/s", value_size="4KiB", clients=16),
+        "watch": workload("watch", watchers=4),
+        "slow_watch": workload("slow_watch", watchers=3, stops_for="3s", every="4s"),
+    }
+    with running(tmp_path, order(tmp_path, etcd.endpoint, workloads, client=client)) as worker:
+        felt = []
+        for _ in range(16):
+            time.sleep(0.5)
+            felt.append(etcd.slow_watchers())
+        worker.stop_arrivals()
+        time.sleep(3)
+        worker.finish(10)
+    history = load(tmp_path / "history")
+    slow = {opened.watch for opened in history.watch_opened if opened.slow}
+    written = {op.revision: op.done_ns for op in of_kind(history, "put") if op.outcome is Outcome.OK}
+    lags: dict[bool, list[int]] = {True: [], False: []}
+    for event in history.watch_events:
+        lags[event.watch in slow].append(event.received_ns - written[event.revision])
+    assert max(felt) > 0, "etcd never had a slow watcher"
+    assert len(lags[False]) == len(written)
+    assert len(lags[True]) == 3 * len(written)
+    assert max(lags[True]) > 1 * SECOND
+    assert sorted(lags[False])[len(lags[False]) // 2] < sorted(lags[True])[len(lags[True]) // 2] / 5
+    assert Counter(closed.reason for closed in history.watch_closed) == {"stopped": 7}

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -20,6 +20,7 @@ from chaoskit.clusters import binaries
 from chaoskit.contracts import CallFailed, Client, Reply, WatchMessage
 from chaoskit.history import Outcome
 from chaoskit.systems.etcd.clients.native import ConnectionSettings, NativeFactory, Tls, pulse
+from tests.integration.certificates import Certificates
 from tests.integration.etcd_members import Members, wait_until
 from tests.integration.mutating_proxy import DAMAGES, MutatingProxy
 
@@ -75,13 +76,18 @@ class Pulse:
 def work(client: Client, number: int) -> list[Outcome]:
     """Some calls, each of which must come back in time, whatever comes back."""
     outcomes = []
-    for turn in range(5):
+    key = b"f/%d" % number
+    calls: list[Callable[[], Reply]] = [
+        lambda: client.put(key, bytes(2000), lease=0, timeout_s=TIMEOUT_S),
+        lambda: client.get(b"f/0", serializable=True, timeout_s=TIMEOUT_S),
+        lambda: client.range(b"f/", b"f0", limit=5, revision=0, serializable=True, timeout_s=TIMEOUT_S),
+        lambda: client.compare_and_swap(key, b"2", mod_revision=7, timeout_s=TIMEOUT_S),
+        lambda: client.delete(key, timeout_s=TIMEOUT_S),
+    ]
+    for call in calls:
         began = time.monotonic()
         try:
-            if turn % 2:
-                client.get(b"f/0", serializable=True, timeout_s=TIMEOUT_S)
-            else:
-                client.put(b"f/%d" % number, bytes(2000), lease=0, timeout_s=TIMEOUT_S)
+            call()
             outcomes.append(Outcome.OK)
         except CallFailed as failed:
             outcomes.append(failed.outcome)
@@ -160,41 +166,25 @@ def test_a_caller_in_a_hurry_does_not_keep_the_loop_from_turning_while_a_member_
     assert calls < 500
 
 
+def test_a_member_that_stops_in_order_says_goaway_and_is_called_anew(tmp_path: Path) -> None:
+    members = Members(VERSION, tmp_path / "etcd")
+    try:
+        client, outcomes = NativeFactory().connect("n1", members.endpoint), list[Outcome]()
+        put(client)
+        members.stop()
+        for _ in range(20):
+            with pytest.raises(CallFailed) as failed:
+                put(client)
+            outcomes.append(failed.value.outcome)
+        assert set(outcomes[1:]) == {Outcome.FAILED}, "a call after the GOAWAY was not sent"
+        members.start()
+        wait_until(lambda: answers(client), 15, "the member")
+        client.close()
+    finally:
+        members.close()
+
+
 # ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Certificates:
-    """A certificate authority, a server at 127.0.0.1, a client, and a stranger to them."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.ca, ca_key = self._self_signed("ca")
-        self.stranger, _ = self._self_signed("stranger")
-        self.server = self._signed("server", ca_key)
-        self.client = self._signed("client", ca_key)
-
-    def _self_signed(self, name: str) -> tuple[Path, Path]:
-        cert, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
-        _openssl("req", "-x509", *_NEW_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", cert, "-days", "2")
-        return cert, key
-
-    def _signed(self, name: str, ca_key: Path) -> tuple[Path, Path]:
-        cert, key, request = (self._folder / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
-        _openssl("req", *_NEW_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
-        names = self._folder / "names"
-        names.write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
-        _openssl(
-            "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
-            "-extfile", names, "-out", cert,
-        )  # fmt: skip
-        return cert, key
-
-
-_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-
-
-def _openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +287,27 @@ def test_a_user_with_a_password_is_let_in_and_greenlets_share_the_token(guarded:
     with gevent.Timeout(5):
         while not heard:
             gevent.sleep(0.01)
+
+
+def test_every_call_carries_the_token(guarded: Members) -> None:
+    client = as_user(guarded, "root")
+    put(client)
+    assert client.range(b"a", b"b", limit=1, revision=0, serializable=False, timeout_s=3).count == 1
+    assert not client.compare_and_swap(b"a", b"", mod_revision=1, timeout_s=3).succeeded
+    assert client.delete(b"a", timeout_s=3).count == 1
+    lease = client.lease_grant(60, timeout_s=3).lease
+    assert client.lease_keepalive(lease, timeout_s=3).ttl_s == 60
+    client.lease_revoke(lease, timeout_s=3)
+    reader, refused = as_user(guarded, "reader"), list[str]()
+    for call in (
+        lambda: reader.range(b"b", b"c", limit=1, revision=0, serializable=False, timeout_s=3),
+        lambda: reader.compare_and_swap(b"a", b"", mod_revision=0, timeout_s=3),
+        lambda: reader.delete(b"a", timeout_s=3),
+    ):
+        with pytest.raises(CallFailed, match="permission denied") as failed:
+            call()
+        refused.append(failed.value.outcome.name)
+    assert refused == ["FAILED"] * 3
 
 
 def test_who_may_not_is_refused_for_certain(guarded: Members) -> None:

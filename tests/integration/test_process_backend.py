@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chaoskit.clusters import BACKENDS
-from chaoskit.clusters.children import Spawner
+from chaoskit.clusters.children import Spawner, Surroundings
 from chaoskit.contracts import Cluster, ClusterWish, System
 from chaoskit.errors import InfrastructureError
 from chaoskit.systems import SYSTEMS
@@ -66,7 +66,7 @@ def test_a_program_that_cannot_be_executed_is_named_with_the_reason(tmp_path: Pa
     spawner = Spawner("test", lambda program, identity: None)
     try:
         with pytest.raises(InfrastructureError, match="/no/such/etcd could not be started: No such file or directory"):
-            spawner.start(["/no/such/etcd"], tmp_path / "log", hosts=Path("/etc/hosts"))
+            spawner.start(["/no/such/etcd"], tmp_path / "log", Surroundings(Path("/etc/hosts")))
     finally:
         spawner.close()
 

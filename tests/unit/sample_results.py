@@ -8,8 +8,11 @@ from chaoskit.results import (
     Event,
     FaultFigures,
     GeneratorFigures,
+    KneeFigures,
+    KneeStep,
     LeaseFigures,
     MemberFigures,
+    MemberLoad,
     MemberWrites,
     OperationFigures,
     Percentiles,
@@ -103,6 +106,28 @@ def _second(at_s: int) -> Second:
         p99_ms=None if phase == "drain" else 4.2,
         watch_events=puts * 200,
         leader="n2" if at_s < 13 else "n1",
+    )
+
+
+def _loads(baseline: float, fault: float | None, recovery: float) -> dict[str, MemberLoad]:
+    """Of the first three judged phases; None for a phase in which the member was down all the time."""
+    shares = {"baseline": baseline, "fault:partition": fault, "recovery:partition": recovery}
+    return {name: _load(number, cpu) for number, (name, cpu) in enumerate(shares.items()) if cpu is not None}
+
+
+def _load(number: int, cpu: float) -> MemberLoad:
+    return MemberLoad(
+        cpu=cpu,
+        cpu_max=cpu * 1.5,
+        memory_max_bytes=(38 + 3 * number) << 20,
+        read_bytes_per_s=0.0,
+        written_bytes_per_s=cpu * 4e6,
+        received_bytes_per_s=cpu * 3e6,
+        sent_bytes_per_s=cpu * 5e6,
+        fsync_ms=1.2 + number,
+        commit_ms=4.5,
+        proposals_pending_max=3,
+        db_bytes=(5 + number) << 20,
     )
 
 
@@ -245,9 +270,9 @@ FAIL = Results(
         ),
     ),
     members=(
-        MemberFigures(name="n1", down_s=0, paused_s=0, silent_s=0, leader_s=31.2),
-        MemberFigures(name="n2", down_s=0, paused_s=0, silent_s=0, leader_s=14.4),
-        MemberFigures(name="n3", down_s=5.2, paused_s=0, silent_s=0.3, leader_s=0),
+        MemberFigures(name="n1", down_s=0, paused_s=0, silent_s=0, leader_s=31.2, load=_loads(0.21, 0.44, 0.43)),
+        MemberFigures(name="n2", down_s=0, paused_s=0, silent_s=0, leader_s=14.4, load=_loads(0.42, 0.02, 0.22)),
+        MemberFigures(name="n3", down_s=5.2, paused_s=0, silent_s=0.3, leader_s=0, load=_loads(0.2, None, 0.25)),
     ),
     leader_changes=3,
     generator=GeneratorFigures(
@@ -332,5 +357,28 @@ NOTHING = Results(
     timeline=(Second(at_s=0, ok={}, failed=0, unknown=0, p99_ms=None, watch_events=0, leader=""),),
 )
 """A run that broke at once: every figure that can be missing is missing."""
+
+_STEP = KneeStep(
+    rate_per_s=500, phase="step:knee:500/s", seconds=4, offered_per_s=500, goodput_per_s=499.5, p99_ms=8.2,
+    service_p99_ms=8.1, lag_p99_ms=0.2, cpu=0.21, verdict="held",
+)  # fmt: skip
+_OVERLOAD = KneeStep(
+    rate_per_s=1000, phase="step:knee:1000/s", seconds=2.1, offered_per_s=1000, goodput_per_s=702, p99_ms=612.4,
+    service_p99_ms=48.9, lag_p99_ms=0.4, cpu=0.35, verdict="broke", why="P99 612.4 ms > 50 ms",
+)  # fmt: skip
+KNEE = msgspec.structs.replace(
+    PASS,
+    knees=(
+        KneeFigures(
+            name="knee", operation="put", p99_limit_ms=50, outcome="found", at_least_per_s=500.0, below_per_s=1000.0,
+            why="at 1000/s: P99 612.4 ms > 50 ms; goodput 702.0/s < 90% of 1000.0/s offered, and the reason is long",
+            steps=(_STEP, _OVERLOAD),
+        ),
+        KneeFigures(
+            name="again", operation="put", p99_limit_ms=50, outcome="not reached", at_least_per_s=500.0,
+            below_per_s=None, why="every step held", steps=(_STEP,),
+        ),
+    ),
+)  # fmt: skip
 
 SAMPLES = {"fail": FAIL, "pass": PASS, "interrupted": INTERRUPTED, "nothing": NOTHING}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from chaoskit import __version__
 from chaoskit.cli import VERBS, main
 from chaoskit.cli.list import What, entries_of
+from chaoskit.clusters import BACKENDS
 from chaoskit.experiment import Plan, packaged_experiments
 from chaoskit.faults import FAULTS
 from chaoskit.workloads import WORKLOADS
@@ -156,6 +158,24 @@ def test_plan_tells_programs_the_whole_plan(chaoskit: Chaoskit) -> None:
     assert (plan.cluster.members, plan.cluster.version, plan.seed) == (5, "3.7.1", 7)
 
 
+def test_without_a_daemon_auto_means_processes_and_says_why(
+    chaoskit: Chaoskit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or nothing, where processes cannot be isolated either; the plan is shown all the same."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    code, out, err = chaoskit("plan", "partition", "--json")
+    usable = not BACKENDS["process"]().missing()
+    assert code == 0
+    assert Plan.model_validate_json(out).cluster.backend == ("process" if usable else "auto")
+    assert "not docker: the Docker daemon at unix:///nowhere/docker.sock does not answer" in err
+    assert err.startswith("backend process: " if usable else "no backend works on this machine")
+
+
+def test_a_backend_that_was_named_is_not_weighed_against_others(chaoskit: Chaoskit) -> None:
+    code, out, err = chaoskit("plan", "partition", "--json", "--backend", "docker")
+    assert (code, err, Plan.model_validate_json(out).cluster.backend) == (0, "", "docker")
+
+
 @pytest.mark.parametrize("name", packaged_experiments())
 def test_every_packaged_experiment_can_be_shown(chaoskit: Chaoskit, name: str) -> None:
     code, out, _ = chaoskit("plan", name)
@@ -221,3 +241,28 @@ def test_an_encoding_without_our_characters_gets_escapes(tmp_path: Path) -> None
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.isascii()
+
+
+def test_a_folder_is_no_experiment_and_its_experiments_are_named(chaoskit: Chaoskit, broken: str) -> None:
+    code, _, err = chaoskit("validate", str(Path(broken).parent))
+    assert code == 2 and "is a folder, not an experiment; in it are: broken.yaml" in err
+
+
+def test_an_unknown_backend_is_blamed_on_its_option(chaoskit: Chaoskit) -> None:
+    code, _, err = chaoskit("validate", "baseline", "--backend", "proces")
+    assert code == 2 and err.startswith("--backend: unknown backend 'proces'; did you mean 'process'?")
+
+
+@pytest.mark.parametrize("verb", ["schema", "list"])
+def test_a_reader_who_leaves_early_does_not_look_like_a_deviation(verb: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        arguments = [
+            sys.executable,
+            "-c",
+            "from chaoskit.cli import main; main()",
+            verb,
+            *["faults"] * (verb == "list"),
+        ]
+        assert subprocess.run(arguments, stdout=gone, check=False, timeout=60).returncode == 141

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from chaoskit.cli import VERBS
 from chaoskit.experiment import packaged_experiments
 from chaoskit.verdict import ExitCode
+from tests.bench import __main__ as bench
+from tests.bench import report as reports
 
 pytestmark = pytest.mark.unit
 
@@ -65,3 +68,13 @@ def test_every_module_says_what_it_is() -> None:
     for path in (ROOT / "chaoskit").rglob("*.py"):
         if path.name != "rpc_pb2.py":
             assert path.read_text().startswith('"""'), path
+
+
+def test_the_readme_shows_every_goal_of_the_bench_and_the_command_that_measures_it() -> None:
+    section = README.split("## How fast the load is")[1].split("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| ")][1:]
+    goals = [line.split("|")[1:3] for line in reports.goals([]).splitlines()[2:]]
+    assert rows == goals
+    command = re.search(r"`make bench(?: BENCH='(.*?)')?`", section)
+    assert command
+    bench.options_of(shlex.split(command[1] or ""))  # exits when it is none

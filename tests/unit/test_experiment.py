@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from chaoskit.clusters import cgroups
 from chaoskit.errors import InvalidExperiment
-from chaoskit.experiment import Plan, find_experiment, make_plan, packaged_experiments
+from chaoskit.experiment import Plan, bed, find_experiment, make_plan, packaged_experiments
 from chaoskit.experiment.bed import Bed, bed_of
 from chaoskit.experiment.document import Document, Scalar
 from chaoskit.experiment.model import MAX_STEPS, Experiment
@@ -22,6 +24,9 @@ from chaoskit.experiment.problems import problems_of
 from chaoskit.faults import FAULTS
 from chaoskit.topology import member_names
 from chaoskit.workloads import WORKLOADS
+from chaoskit.workloads.distributions import Fixed
+from chaoskit.workloads.keys import padded, put_key
+from chaoskit.workloads.put import Put
 
 pytestmark = pytest.mark.unit
 
@@ -41,7 +46,20 @@ method:
 slo:
   - write.gap < 5s
 """
-NAMES = ["baseline", "partition", "leader-kill", "watch-reconnect", "slow-follower", "pause-leader", "lease-storm"]
+NAMES = [
+    "baseline",
+    "partition",
+    "leader-kill",
+    "mixed",
+    "watch-reconnect",
+    "slow-watchers",
+    "slow-follower",
+    "pause-leader",
+    "lease-storm",
+    "full-disk",
+    "knee",
+    "check-perf",
+]
 
 
 @pytest.fixture
@@ -58,6 +76,46 @@ def problems(path: str, **options: object) -> str:
     with pytest.raises(InvalidExperiment) as caught:
         make_plan(path, **options)  # type: ignore[arg-type]
     return str(caught.value)
+
+
+SEARCH = "  - {search: put, from: 100/s, step: 100/s, to: 900/s, every: 2s, p99: 50ms}\n"
+
+
+def test_a_search_is_planned_step_by_step_with_its_settling(file) -> None:  # type: ignore[no-untyped-def]
+    plan = make_plan(file(VALID.replace("  - wait: 8s\n", SEARCH.replace("to: 900/s", "to: 250/s") + "  - wait: 4s\n")))
+    names = [(phase.name, phase.seconds) for phase in plan.phases() if phase.kind in ("step", "recovery")]
+    assert names == [
+        ("step:knee:100/s", 2), ("step:knee:200/s", 2), ("step:knee:250/s", 2), ("settle:knee", 2),
+        ("recovery:knee", 4),
+    ]  # fmt: skip
+    assert Plan.model_validate_json(plan.model_dump_json(by_alias=True)) == plan
+
+
+@pytest.mark.parametrize(("profile", "writes", "clients"), [("s", 150, 50), ("m", 1000, 200), ("xl", 15000, 1000)])
+def test_a_profile_is_the_load_of_check_perf_and_its_rule(file, profile: str, writes: int, clients: int) -> None:  # type: ignore[no-untyped-def]
+    plan = make_plan(file(VALID.replace("put: {rate: 300/s}", f"profile: {profile}")))
+    put = cast(Put, plan.load.workloads["put"])
+    assert (put.rate, put.clients_, put.value_size, plan.load.key_size) == (writes, clients, Fixed(1024), 256)
+    assert plan.slo == (
+        "write.gap < 5s", f"put.goodput >= {writes * 0.9:g}/s", "put.service.max < 500ms", "put.service.stddev < 100ms",
+        "put.errors == 0%",
+    )  # fmt: skip
+    assert Plan.model_validate_json(plan.model_dump_json(by_alias=True)) == plan
+
+
+def test_keys_are_as_long_as_asked_for_whatever_their_number() -> None:
+    prefix = padded("/chaoskit/1121123456-abcdef/", 256)
+    assert {len(put_key(prefix, number)) for number in (0, 7, 999_999)} == {256}
+    assert prefix.startswith("/chaoskit/1121123456-abcdef/")
+    assert padded("/chaoskit/x/", None) == "/chaoskit/x/"
+    assert padded("/chaoskit/x/", 10) == "/chaoskit/x/"
+
+
+def test_only_a_constant_rate_can_be_searched(file) -> None:  # type: ignore[no-untyped-def]
+    text = VALID.replace("  - wait: 8s\n", SEARCH)
+    for rate in ("{think: 0s}", "{from: 1/s, to: 9/s, over: 5s}"):
+        said = problems(file(text.replace("{rate: 300/s}", f"{{rate: {rate}}}")))
+        assert "method[2].search: put has no constant rate that a search could leave and come back to" in said
 
 
 # ── mistakes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,12 +137,23 @@ def problems(path: str, **options: object) -> str:
         ("put: {rate: 300/s}", "put: {rate: 300}", "load.put.rate: 300 needs a unit, such as 1500/s"),
         ("put: {rate: 300/s}", "put: {rate: 300/fortnight}", "load.put.rate: '300/fortnight' is not a rate"),
         ("put: {rate: 300/s}", "put: {rate: 999999/s}", "load.put.rate: must be from"),
+        ("put: {rate: 300/s}", "put: {rate: {from: 1/s}}", "load.put.rate: a rate is 1500/s, a ramp {from, to, over}"),
+        ("{rate: 300/s}", "{rate: {from: 1/s, to: 9/s, ovr: 1s, step: 1/s}}", "load.put.rate.ovr: unknown key 'ovr'"),
+        ("{rate: 300/s}", "{rate: {from: 1/s, to: 9, over: 1s}}", "load.put.rate.to: 9 needs a unit"),
+        ("{rate: 300/s}", "{rate: {from: 1/s, over: 1s}}", "load.put.rate.to: missing"),
+        ("{rate: 300/s}", "{rate: {stages: [{to: 9/s, ovre: 1s, over: 1s}]}}", "load.put.rate.stages[0].ovre: unknown"),
         ("put: {rate: 300/s}", "put: {rate: 300/s, value_size: 3XB}", "load.put.value_size: '3XB' is not a size"),
+        ("put: {rate: 300/s}", "profile: xs", "load.profile: unknown profile 'xs'"),
+        ("put: {rate: 300/s}", "profile: [s]", "load.profile: must be"),
+        ("put: {rate: 300/s}", "profile: s\n  put: {rate: 1/s}", "load: a profile brings its own put; leave out one"),
+        ("put: {rate: 300/s}", "put: {rate: 300/s}\n  key_size: 8B", "load.key_size: must be from 64B to 1KiB"),
         ("put: {rate: 300/s}", "put:", "load.put: must be a mapping"),
         ("put: {rate: 300/s}", "ptu: {rate: 300/s}", "load.ptu: unknown key 'ptu'; did you mean 'put'?"),
         ("put: {rate: 300/s}", "keys: 10", "load: there is no workload; give at least one of put"),
         ("load:\n", "load:\n  client: ectd3\n", "load.client: unknown client 'ectd3'; did you mean 'etcd3'?"),
-        ("load:\n", "load:\n  workers: 2\n", "load.workers: more than one load worker is not supported yet"),
+        ("load:\n", "load:\n  workers: 65\n", "load.workers: must be less than or equal to 64"),
+        ("put: {rate: 300/s}", "put: {rate: 300/s, clients: 2}\n  workers: 3", "load: 3 workers are too many"),
+        ("load:\n", "load:\n  on-worker-loss: ignore\n", "load.on-worker-loss: "),
         ("load:\n", "load:\n  timeout: 1h\n", "load.timeout: must be from 10ms to 60s"),
         ("put.p99 < 100ms", "putt.p99 < 100ms", "steady-state[0]: unknown subject 'putt'; did you mean 'put'?"),
         ("put.p99 < 100ms", "put.p99 < 100", "steady-state[0]: '100' is not a duration"),
@@ -106,6 +175,13 @@ def problems(path: str, **options: object) -> str:
         ("  - wait: 10s\n", "  - wait: 1s\n", "steady-state needs a baseline"),
         ("  - wait: 8s\n", "  - wait: 8s\n    fault: kill\n", "wait and fault stand together"),
         ("  - wait: 8s\n", "  - 8s\n", "method[2]: a step is a mapping with one of wait, fault, parallel, burst"),
+        ("  - wait: 8s\n", SEARCH.replace("search: put", "search: putt"), "method[2].search: unknown workload of load"),
+        ("  - wait: 8s\n", SEARCH.replace("to: 900/s", "to: 50/s"), "method[2]: to must not be below from"),
+        ("  - wait: 8s\n", SEARCH.replace("from: 100/s", "from: 10/s"), "method[2]: a step of 20 calls has no P99"),
+        ("  - wait: 8s\n", SEARCH.replace("p99: 50ms", "p99: 1s"), "method[2]: every must be at least 10 × p99"),
+        ("  - wait: 8s\n", SEARCH.replace("step: 100/s", "step: 1/s"), "method[2]: more than 200 steps"),
+        ("  - wait: 8s\n", SEARCH.replace("p99:", "p9:"), "method[2].p9: unknown key 'p9'; did you mean 'p99'?"),
+        ("  - put.p99 <", "  - knee > 5/s\n  - put.p99 <", "steady-state[0]: nothing in the method is a search"),
         ("  - wait: 8s\n", "  - parallel: []\n", "method[2].parallel: "),
         ("  - wait: 8s\n", "  - burst: lease_strom\n    for: 1s\n", "unknown workload 'lease_strom'; did you mean"),
         ("  - wait: 8s\n", "  - parallel: [{wait: 1s}, {wait: 1s}]\n", "only faults can stand under parallel"),
@@ -146,10 +222,26 @@ def test_a_backend_that_cannot_do_a_fault_is_told() -> None:
 
     kill = FAULTS["kill"].model_validate({"target": "leader", "for": "1s"})  # type: ignore[attr-defined]
     why = Frail(member_names(3), "process").impossible(kill)
-    assert why == "backend process cannot do kill: it lacks restart, signal"
+    assert why == "backend process cannot do kill here: it lacks restart; it lacks signal"
 
 
-@pytest.mark.parametrize("given", ["nope.yaml", "/nonexistent/x.yaml", "partitoin", "", "\0", "a" * 5000, "/tmp"])
+def test_a_disk_in_memory_cannot_be_slow(file) -> None:  # type: ignore[no-untyped-def]
+    kill = "fault: kill\n    target: leader\n    for: 5s"
+    full, slow = "fault: full_disk\n    target: n1\n", "fault: disk_io\n    target: n1\n    rate: 64KiB/s\n"
+    both = f"{full}    for: 5s\n  - wait: 1s\n  - {slow}    for: 5s"
+    assert "exclude each other" in problems(file(VALID.replace(kill, both)))
+
+
+def test_what_this_machine_cannot_do_is_refused_with_its_reason(file, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(cgroups, "obstacle", lambda capability: f"no cgroup for {capability}; run as root")
+    bed._backend.cache_clear()
+    cpu = VALID.replace("fault: kill", "fault: cpu\n    limit: 10%")
+    said = problems(file(cpu.replace("members: 3", "members: 3, backend: process")))
+    bed._backend.cache_clear()
+    assert "backend process cannot do cpu here: no cgroup for cpu; run as root" in said
+
+
+@pytest.mark.parametrize("given", ["nope.yaml", "/nonexistent/x.yaml", "partitoin", "", "\0", "a" * 5000])
 def test_a_name_that_leads_nowhere_is_told_with_the_packaged_ones(given: str) -> None:
     told = problems(given)
     assert "no such file" in told and "partition" in told
@@ -167,7 +259,7 @@ def test_a_file_wins_over_a_packaged_experiment_of_that_name(file, monkeypatch: 
 
 def test_a_plan_has_every_default_filled_in_and_survives_its_json(file) -> None:  # type: ignore[no-untyped-def]
     plan = make_plan(file(VALID))
-    assert plan.load.client == "native" and plan.load.timeout == 2.0 and plan.cluster.backend == "process"
+    assert plan.load.client == "native" and plan.load.timeout == 2.0 and plan.cluster.backend == "auto"
     assert plan.warmup == 3.0 and plan.drain == 10.0
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     assert json.loads(plan.model_dump_json())["method"][1]["faults"][0]["fault"]["for"] == "5s"

@@ -19,16 +19,21 @@ from chaoskit.contracts import (
     Cut,
     Down,
     Fault,
+    Filled,
     Harm,
+    Limited,
     LinkProbe,
+    MemberLimits,
     MemberProcess,
+    MemberResources,
     MemberStatus,
     Paused,
+    ServerMetrics,
     Toxic,
 )
 from chaoskit.errors import FaultNotProven
 from chaoskit.experiment.steps import FaultItem, OverlappingFault
-from chaoskit.faults import FAULTS, proof
+from chaoskit.faults import FAULTS, limit_proof, proof
 from chaoskit.faults.targets import TARGETS, choose, impossible_target, read_target
 from chaoskit.spec import Spec
 from chaoskit.topology import CLIENT, Link, client_links, isolate, member_names, peer_links
@@ -41,6 +46,12 @@ HARM_NEEDS: dict[type, frozenset[Capability]] = {
     Toxic: frozenset({"toxic"}),
     Down: frozenset({"signal", "restart"}),
     Paused: frozenset({"signal"}),
+    Filled: frozenset({"disk", "restart"}),
+}
+LIMIT_NEEDS: dict[str, frozenset[Capability]] = {
+    "cpu": frozenset({"cpu"}),
+    "memory": frozenset({"memory", "restart"}),
+    "disk_write": frozenset({"disk_io"}),
 }
 UP = MemberStatus(leader="n1", term=2, revision=10, raft_index=10, db_size=1, version="3.6.14")
 
@@ -50,12 +61,16 @@ class Scene:
 
     def __init__(self, size: int = 3, lies: tuple[type, ...] = (), leader: str = "n1") -> None:
         self.members = member_names(size)
+        self.links = peer_links(self.members) | client_links(self.members)
         self.rng = Random(7)
         self.lies = lies
         self.harms: list[Harm] = []
         self.starts = dict.fromkeys(self.members, 1)
         self.dead_probe = False
         self.deaf: set[str] = set()
+        self.died: dict[str, str] = {}
+        self.idle = False
+        self.asked = 0
         self._leader = leader
 
     def inflict(self, harms: Sequence[Harm]) -> None:
@@ -65,7 +80,29 @@ class Scene:
         for harm in self.harms:
             if isinstance(harm, Down):
                 self.starts |= {member: self.starts[member] + 1 for member in harm.members}
+        self.starts |= {member: self.starts[member] + 1 for member in self.died}
         self.harms = []
+
+    def limits(self, member: str) -> MemberLimits:
+        held = [harm for harm in self.harms if isinstance(harm, Limited) and member in harm.members]
+        amounts = {harm.limit: harm.amount for harm in held}
+        wants = {} if self.idle else {"throttled": self.asked if "cpu" in amounts else 0, "memory_hits": self.asked}
+        return MemberLimits(**amounts, **wants)  # type: ignore[arg-type]
+
+    def metrics(self, member: str, timeout_s: float = 1.0) -> ServerMetrics | None:
+        self.asked += 1
+        return None
+
+    def resources(self, member: str) -> MemberResources | None:
+        return MemberResources(self.asked / 1e4, 1, None, None)
+
+    def write_seconds(self, member: str, size: int) -> float:
+        rates = [harm.amount for harm in self.harms if isinstance(harm, Limited) and harm.limit == "disk_write"]
+        return size / min(rates, default=1 << 30)
+
+    def disk_refusal(self, member: str, size: int) -> str:
+        left = [harm.free_bytes for harm in self.harms if isinstance(harm, Filled) and member in harm.members]
+        return "No space left on device" if size > min(left, default=1 << 30) else ""
 
     def leader(self) -> str:
         return self._leader
@@ -79,7 +116,9 @@ class Scene:
                 return MemberProcess("down", 0, self.starts[member])
             if isinstance(harm, Paused) and member in harm.members:
                 return MemberProcess("paused", 100, self.starts[member])
-        return MemberProcess("running", 100, self.starts[member])
+        if self.harms and member in self.died:
+            return MemberProcess("down", 0, self.starts[member], self.died[member])
+        return MemberProcess("running", 100, self.starts[member], self.died.get(member, ""))
 
     def probe(self, link: Link, timeout_s: float = 0.5, padding: int = 0) -> LinkProbe:
         on_link = [harm for harm in self.harms if isinstance(harm, Cut | Toxic) and link in harm.links]
@@ -105,7 +144,7 @@ def fault(kind: str, **keys: object) -> Fault:
 
 
 def members_of(harm: Harm) -> set[str]:
-    if isinstance(harm, Down | Paused):
+    if not isinstance(harm, Cut | Toxic):
         return set(harm.members)
     return {end for link in harm.links for end in (link.source, link.target)} - {CLIENT}
 
@@ -152,7 +191,8 @@ def test_a_fault_that_is_possible_harms_somebody_in_the_cluster_and_nobody_else(
     assert harms
     for harm in harms:
         assert members_of(harm) and members_of(harm) <= set(scene.members)
-        assert HARM_NEEDS[type(harm)] <= made.needs
+        needs = LIMIT_NEEDS[harm.limit] if isinstance(harm, Limited) else HARM_NEEDS[type(harm)]
+        assert needs <= made.needs
     assert not scene.harms, "harms() must not do anything itself"
 
 
@@ -171,7 +211,7 @@ def test_a_fault_bites_and_is_gone_on_a_cluster_that_obeys(kind: str) -> None:
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_harm_that_is_accepted_and_has_no_effect_is_not_proven(kind: str) -> None:
     made = fault(kind)
-    scene = Scene(lies=(Cut, Toxic, Down, Paused))
+    scene = Scene(lies=(Cut, Toxic, Down, Paused, Limited, Filled))
     harms = made.harms(scene)
     scene.inflict(harms)
     with pytest.raises(FaultNotProven):
@@ -399,3 +439,80 @@ def test_a_member_that_runs_again_but_does_not_answer_is_not_healed() -> None:
     scene.deaf = {"n1"}
     with pytest.raises(FaultNotProven, match="does not answer"):
         proof.members_resumed(scene, ["n1"])
+
+
+# ── limits and full disks ────────────────────────────────────────────────────────────────────────────────────────────
+
+N1 = ("n1",)
+GRIP = {"target": "n1", "for": "1s"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("cpu", {"limit": "0.5%"}),
+        ("cpu", {"limit": "101%"}),
+        ("cpu", {"limit": 0.2}),
+        ("memory", {"limit": "4MB"}),
+        ("memory", {"limit": "20%"}),
+        ("disk_io", {"rate": "1KiB/s"}),
+        ("disk_io", {"rate": "1GB"}),
+        ("full_disk", {"leave": "1GB"}),
+        ("full_disk", {"leave": 5}),
+    ],
+)
+def test_a_limit_that_is_none_or_cannot_be_kept_is_refused(kind: str, keys: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        fault(kind, **keys, **GRIP)
+
+
+@pytest.mark.parametrize(("kind", "keys"), [("cpu", {"limit": "20%"}), ("memory", {"limit": "40MB"})])
+def test_a_limit_that_reads_back_and_that_nobody_runs_into_is_not_proven(kind: str, keys: dict[str, object]) -> None:
+    made, scene = fault(kind, **keys, **GRIP), Scene()
+    scene.idle = True
+    harms = made.harms(scene)
+    scene.inflict(harms)
+    with pytest.raises(FaultNotProven, match=r"never (throttled|ran into)"):
+        made.bites(scene, harms)
+
+
+def test_a_cpu_limit_that_is_counted_and_not_kept_is_not_proven() -> None:
+    scene = Scene()
+    scene.inflict([Limited(N1, "cpu", 200_000)])
+    scene.resources = lambda member: MemberResources(scene.asked * 1.0, 1, None, None)  # type: ignore[method-assign]
+    with pytest.raises(FaultNotProven, match="more than its limit"):
+        limit_proof.cpu_throttled(scene, N1, 200_000)
+
+
+def test_a_write_limit_that_reads_back_and_slows_nothing_is_not_proven() -> None:
+    scene = Scene()
+    scene.inflict([Limited(N1, "disk_write", 100_000)])
+    scene.write_seconds = lambda member, size: 0.001  # type: ignore[method-assign]
+    with pytest.raises(FaultNotProven, match="not slowed"):
+        limit_proof.writes_slow(scene, N1, 100_000)
+
+
+def test_a_disk_that_refuses_for_another_reason_is_not_full() -> None:
+    scene = Scene()
+    scene.disk_refusal = lambda member, size: "Permission denied"  # type: ignore[method-assign]
+    with pytest.raises(FaultNotProven, match="Permission denied"):
+        limit_proof.disks_full(scene, N1, 0)
+
+
+@pytest.mark.parametrize("harm", [Limited(N1, "memory", 1 << 25), Filled(N1, 0)], ids=["memory", "disk"])
+def test_a_member_that_died_of_its_fault_is_proof_and_is_told_when_it_runs_again(harm: Harm) -> None:
+    kind = "memory" if isinstance(harm, Limited) else "full_disk"
+    made, scene = fault(kind, **({"limit": "32MiB"} if kind == "memory" else {}), **GRIP), Scene()
+    scene.inflict([harm])
+    scene.died = {"n1": "SIGKILL: the kernel killed it for want of memory"}
+    assert "n1 died of it: SIGKILL" in made.bites(scene, [harm])
+    scene.release()
+    assert "had died of it (SIGKILL" in made.gone(scene, [harm])
+    assert "start number 2" in made.gone(scene, [harm])
+
+
+def test_a_stop_that_needed_sigkill_says_so() -> None:
+    scene = Scene()
+    scene.inflict([Down(N1, "TERM")])
+    scene.process = lambda member: MemberProcess("down", 0, 1, "SIGKILL, 10 s after SIGTERM")  # type: ignore[method-assign]
+    assert proof.members_down(scene, N1).endswith("n1 ended by SIGKILL, 10 s after SIGTERM")

@@ -5,14 +5,30 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from chaoskit.checkers import slo
 from chaoskit.contracts import Promises
 from chaoskit.figures import compute
 from chaoskit.figures.faults import cut_off
-from chaoskit.history import GeneratorSample, History, Mark, MemberSample, Operation, Outcome, Phase, Unsent, WriteProbe
+from chaoskit.history import (
+    ClosedModel,
+    FaultSpan,
+    GeneratorSample,
+    History,
+    Mark,
+    MemberSample,
+    Operation,
+    Outcome,
+    Phase,
+    Unsent,
+    WriteProbe,
+)
 from chaoskit.results import Figures, PhaseFigures
 from chaoskit.topology import between, halves, isolate, member_names, ring
+from chaoskit.verdict import Verdict
 from tests.unit.histories import MEMBERS, S, Scenario, at, healthy, put
 
 pytestmark = pytest.mark.unit
@@ -62,6 +78,18 @@ def test_offered_achieved_and_goodput_are_three_figures() -> None:
     assert found.errors == {"REFUSED: no": 10, "TIMEOUT: late": 10}
 
 
+def test_operations_of_clients_who_wait_for_answers_are_labelled_and_tell_nothing_of_the_scheduler() -> None:
+    reads = [put(100 + n, n / 10, kind="read", lag_s=0.05) for n in range(50)]
+    puts = [put(n, n / 10, lag_s=0.0004) for n in range(50)]
+    history = _run(*puts, *reads)
+    history.closed_models = [ClosedModel(0, "read", 4, 0, at(0))]
+    figures = _figures(history)
+    assert [kind for kind, found in figures.totals.items() if found.closed] == ["read"]
+    assert [kind for kind, found in _phase(figures, "baseline").ops.items() if found.closed] == ["read"]
+    assert figures.generator.lag_ms.count == 50
+    assert figures.generator.saturated_phases == ()
+
+
 def test_failed_operations_do_not_flatter_percentiles_and_unknown_and_unsent_ones_are_censored() -> None:
     slow = [put(n, n / 10, took_s=0.1) for n in range(20)]
     fast_failures = [put(100 + n, n / 10, took_s=0.0001, outcome=Outcome.FAILED) for n in range(80)]
@@ -91,6 +119,19 @@ def test_time_between_an_injection_and_its_proof_counts_in_the_whole_run() -> No
     figures = _figures(history)
     assert figures.totals["put"].ok == 100
     assert sum(phase.ops["put"].ok for phase in figures.phases) == 80
+
+
+def test_what_a_fault_did_to_operations_under_way_is_not_held_against_the_phase_before() -> None:
+    """A put that was sent an instant before the injection was steady; its timeout says nothing about the baseline."""
+    stuck = put(101, 3.99, took_s=2.0, outcome=Outcome.UNKNOWN)
+    slow = put(102, 1.0, took_s=2.0, outcome=Outcome.UNKNOWN)  # over before anything was injected
+    history = _run(*(put(n, n / 10) for n in range(100)), stuck, slow)
+    history.phases = [Phase("baseline", "baseline", at(0), at(4)), Phase("fault:x", "fault", at(5), at(10))]
+    history.faults = [FaultSpan("x", "kill", (), "", at(4), at(5), at(9), at(10))]
+    figures = _figures(history)
+    assert _phase(figures, "baseline").ops["put"].unknown == 1
+    assert _phase(figures, "fault:x").ops["put"].unknown == 0
+    assert figures.totals["put"].unknown == 2
 
 
 def _frozen(freeze_s: float) -> History:
@@ -123,6 +164,22 @@ def test_the_edges_of_the_run_count_in_the_write_gap() -> None:
 def test_a_cluster_that_never_acknowledges_has_a_gap_as_long_as_the_run() -> None:
     assert _figures(_run(put(1, 3.0, outcome=Outcome.UNKNOWN))).write_gap_s == 10
     assert _figures(_run(put(1, 3.0, kind="read"))).write_gap_s is None
+
+
+def test_deletes_and_transactions_are_writes_that_end_a_gap() -> None:
+    for kind in ("delete", "txn"):
+        figures = _figures(_run(put(1, 3.0), put(2, 5.0, kind=kind)))
+        assert figures.write_gap_s == pytest.approx(5.0, abs=0.01), kind
+        assert _figures(_run(put(1, 5.0, kind=kind))).write_gap_s == pytest.approx(5.0, abs=0.01), kind
+
+
+def test_a_transaction_that_did_not_write_is_a_conflict_and_acknowledged() -> None:
+    wrote = replace(put(1, 3.0, kind="txn"), succeeded=True)
+    figures = _figures(_run(wrote, put(2, 4.0, kind="txn"), put(3, 5.0, kind="txn", outcome=Outcome.UNKNOWN)))
+    txn = figures.totals["txn"]
+    assert (txn.ok, txn.unknown, txn.conflicts) == (2, 1, 1)
+    assert slo.evaluate(slo.parse("txn.conflicts < 50%"), figures).verdict is Verdict.FAIL
+    assert slo.evaluate(slo.parse("txn.conflicts <= 50%"), figures).verdict is Verdict.PASS
 
 
 def test_the_gap_of_one_client_can_be_longer_than_the_clusters() -> None:
@@ -214,6 +271,55 @@ def test_scheduling_lag_leaves_out_operations_that_waited_for_a_client() -> None
 def test_a_late_scheduler_saturates_its_phase() -> None:
     figures = _figures(_run(*(put(n, n / 10, took_s=0.02, lag_s=0.006) for n in range(50))))
     assert figures.generator.saturated_phases == ("baseline",)
+
+
+@pytest.mark.parametrize(("stall_ms", "saturated"), [(4.9, False), (9, False), (30, True)])
+def test_a_loop_that_stands_still_too_often_saturates_its_phase_even_without_a_lag(
+    stall_ms: float, saturated: bool
+) -> None:
+    history = healthy(Scenario(fault=False))
+    history.closed_models = [ClosedModel(0, kind, 4, 0, at(0)) for kind in ("put", "read")]
+    history.generator = [replace(one, loop_stall_ms=stall_ms) for one in history.generator]
+    figures = _figures(history)
+    assert figures.generator.saturated_phases == (("baseline",) if saturated else ())
+    assert _phase(figures, "baseline").generator_stalled == pytest.approx(stall_ms / 1000 if stall_ms > 5 else 0)
+
+
+def test_every_second_tells_how_the_generator_was_and_the_worst_worker_speaks() -> None:
+    history = healthy(Scenario(fault=False))
+    first, second = history.generator[2], history.generator[3]
+    history.generator[2] = replace(first, cpu=0.5, gc_pause_ms=3.0, gc_ms=4.0)
+    history.generator.append(replace(first, worker=1, cpu=0.7, loop_stall_ms=8.0, gc_pause_ms=1.0, gc_ms=1.0))
+    history.operations = [
+        replace(op, sent_ns=op.due_ns + 3_000_000) if at(3) <= op.due_ns < at(4) else op for op in history.operations
+    ]
+    figures = _figures(history)
+    told = figures.timeline[2]
+    assert (told.generator_cpu, told.loop_stall_ms, told.gc_pause_ms) == (0.7, 8.0, 3.0)
+    assert figures.timeline[3].generator_cpu == second.cpu
+    assert figures.timeline[3].generator_lag_p99_ms == pytest.approx(3.0)
+    assert (told.generator_lag_p99_ms or 9) < 1
+    assert figures.generator.gc_pause_ms == 3.0
+    assert figures.generator.gc_share == pytest.approx(5 / 6 / 1000)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 9.9), st.floats(1e-6, 60)), min_size=1, max_size=300))
+def test_percentiles_over_workers_and_phases_are_those_of_the_raw_samples(
+    samples: list[tuple[int, float, float]],
+) -> None:
+    """Each phase and worker adds its own; merging them may cost nothing of the 0.1 %."""
+    operations = [
+        replace(put(number, due_s, took_s=took_s), worker=worker)
+        for number, (worker, due_s, took_s) in enumerate(samples)
+    ]
+    history = _run(*operations)
+    history.phases = [Phase(f"burst:{n}", "burst", at(2 * n), at(2 * n + 2)) for n in range(5)]
+    found = _figures(history).totals["put"].response_ms
+    raw = sorted(op.done_ns - op.due_ns for op in operations)
+    for per_mille, value in ((500, found.p50), (900, found.p90), (990, found.p99), (999, found.p99_9)):
+        assert value == pytest.approx(raw[-(-per_mille * len(raw) // 1000) - 1] / 1e6, rel=0.001)
+    assert found.max == raw[-1] / 1e6
 
 
 @pytest.mark.parametrize(("busy_seconds", "saturated"), [(2, False), (3, True)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from statistics import pstdev
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaoskit.figures.histograms import LONGEST_NS, NS_PER_MS, Latencies, p99_of
@@ -14,7 +16,8 @@ durations = st.lists(st.integers(1_000, LONGEST_NS), min_size=1, max_size=300)
 
 
 def _nearest_rank(samples: list[int], percent: float) -> int:
-    return sorted(samples)[max(0, min(len(samples), int(percent / 100 * len(samples) + 0.5)) - 1)]
+    """The smallest sample that at least so many percent do not exceed."""
+    return sorted(samples)[-(-round(percent * 10) * len(samples) // 1000) - 1]
 
 
 def _filled(samples: list[int]) -> Latencies:
@@ -24,6 +27,7 @@ def _filled(samples: list[int]) -> Latencies:
     return latencies
 
 
+@settings(deadline=None)
 @given(durations)
 def test_no_percentile_is_more_than_a_thousandth_off(samples: list[int]) -> None:
     found = _filled(samples).percentiles()
@@ -34,11 +38,20 @@ def test_no_percentile_is_more_than_a_thousandth_off(samples: list[int]) -> None
     assert found.max == max(samples) / NS_PER_MS
 
 
+@settings(deadline=None)
 @given(durations, durations)
 def test_merging_gives_what_recording_together_gives(left: list[int], right: list[int]) -> None:
     merged = _filled(left)
     merged.add(_filled(right))
     assert merged.percentiles() == _filled(left + right).percentiles()
+
+
+@settings(deadline=None)
+@given(durations, durations)
+def test_the_standard_deviation_is_exact_also_after_merging(left: list[int], right: list[int]) -> None:
+    merged = _filled(left)
+    merged.add(_filled(right))
+    assert merged.percentiles().stddev == pytest.approx(pstdev(left + right) / NS_PER_MS, rel=1e-6, abs=1e-3)
 
 
 def test_a_duration_beyond_the_range_keeps_its_exact_maximum() -> None:
@@ -57,6 +70,7 @@ def test_censored_values_are_counted_beside_the_others() -> None:
     assert (latencies.percentiles().count, latencies.percentiles().censored) == (2, 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=400))
 def test_at_most_one_percent_lies_above_the_exact_p99(samples: list[int]) -> None:
     p99 = p99_of(samples)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from chaoskit.contracts import Capability, Cut, Down, Harm, Paused, Toxic
+from chaoskit.contracts import Capability, Cut, Down, Filled, Harm, Limited, Paused, Toxic
 from chaoskit.errors import FaultNotProven, HealFailed
 from chaoskit.runner import injection
 from chaoskit.runner.injection import Injection
@@ -152,6 +152,11 @@ def test_the_targets_of_a_harm_are_members_where_one_stands_out(harm: Harm, aime
         (Cut(isolate(MEMBERS, ["n1"])), [Down(("n2",))], Cut(frozenset({Link("n1", "n3"), Link("n3", "n1")}))),
         (Paused(("n1",)), [Cut(isolate(MEMBERS, ["n1"]))], Paused(("n1",))),
         (Paused(("n1",)), [], Paused(("n1",))),
+        (Down(("n1", "n2")), [Filled(("n2",), 0)], Down(("n1",))),
+        (Down(("n1",)), [Limited(("n1",), "memory", 1)], None),
+        (Down(("n1",)), [Limited(("n1",), "cpu", 1)], Down(("n1",))),
+        (Limited(("n1",), "cpu", 2), [Limited(("n1",), "cpu", 1)], None),
+        (Limited(("n1",), "cpu", 2), [Limited(("n1",), "disk_write", 1)], Limited(("n1",), "cpu", 2)),
     ],
     ids=str,
 )
@@ -177,5 +182,9 @@ def test_every_harm_has_words() -> None:
     assert injection.describe(Down(("n1",), "TERM")) == "SIGTERM to n1"
     assert injection.describe(Paused(("n1",))) == "SIGSTOP to n1"
     assert injection.describe(Cut(frozenset({Link("n1", "n2")}), "reject")) == "reject on n1->n2"
+    assert injection.describe(Limited(("n1",), "cpu", 200_000)) == "CPU limited to 20% of a core for n1"
+    assert injection.describe(Limited(("n1",), "memory", 40_000_000)) == "memory limited to 40MB for n1"
+    assert injection.describe(Limited(("n1",), "disk_write", 1 << 18)) == "disk writes limited to 256KiB/s for n1"
+    assert injection.describe(Filled(("n1",), 0)) == "data disk filled but for 0B at n1"
     latency = Toxic(frozenset({Link("n1", "n2")}), "latency", (("latency", 200), ("jitter", 20)))
     assert injection.describe(latency) == "latency latency 200, jitter 20 on n1->n2"

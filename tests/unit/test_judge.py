@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace as replace_value
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from chaoskit.checkers import CHECKERS
 from chaoskit.contracts import Promises
-from chaoskit.history import History, Mark, Outcome, ShardWriter, load
+from chaoskit.history import History, LogEvent, Mark, Outcome, ShardWriter, WatchEvent, load
 from chaoskit.results import Figures, Results
 from chaoskit.runner.judge import RunIdentity, check_steady_state, judge
 from chaoskit.verdict import ExitCode, Finding, Verdict
@@ -226,9 +227,12 @@ def test_a_torn_shard_is_inconclusive_and_blames_no_tail_on_the_server() -> None
 def test_what_fails_for_want_of_operations_is_unknown_when_operations_are_missing(damage: str) -> None:
     history = healthy()
     history.operations = [op for op in history.operations if op.due_ns < at(8)]
+    history.log = [_deleted(event) if event.revision == 900 else event for event in history.log]
+    history.watch_events = [_deleted(event) if event.revision == 900 else event for event in history.watch_events]
     promises = Promises(slo=("write.gap < 1s",))
     whole = judge(history, promises, IDENTITY)
     assert whole.exit_code is ExitCode.DEVIATED
+    assert _verdicts(whole, "Nothing vanishes unasked") == [Verdict.FAIL]
     if damage == "torn":
         history.torn_shards = ("worker-0.shard",)
     else:
@@ -236,6 +240,14 @@ def test_what_fails_for_want_of_operations_is_unknown_when_operations_are_missin
     damaged = judge(history, promises, IDENTITY)
     assert damaged.exit_code is ExitCode.INCONCLUSIVE
     assert not [finding for finding in damaged.findings if finding.verdict is Verdict.FAIL]
+
+
+Seen = TypeVar("Seen", LogEvent, WatchEvent)
+
+
+def _deleted(event: Seen) -> Seen:
+    """The client that asked for it is gone with its history."""
+    return replace(event, type="delete", value="")
 
 
 def test_a_tail_at_the_drain_deadline_breaks_liveness() -> None:

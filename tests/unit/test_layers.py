@@ -12,7 +12,7 @@ pytestmark = pytest.mark.unit
 PACKAGE = Path(__file__).parents[2] / "chaoskit"
 
 FLOORS = (
-    {"errors", "units", "spec", "topology", "verdict"},
+    {"access", "errors", "units", "spec", "shapes", "topology", "verdict"},
     {"history"},
     {"results"},
     {"contracts"},

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoskit.clusters.harm import Ledger, WantedLink, WantedMember, describe, links_of, members_of
-from chaoskit.contracts import Cut, Down, Harm, Paused, Toxic
+from chaoskit.contracts import Cut, Down, Filled, Harm, Limited, Paused, Toxic
 from chaoskit.topology import Link, client_links, isolate, member_names, peer_links
 
 pytestmark = pytest.mark.unit
@@ -27,6 +27,8 @@ harms: st.SearchStrategy[Harm] = st.one_of(
     st.builds(Toxic, some_links, st.just("latency"), st.just((("latency", 5),))),
     st.builds(Down, some_members, st.sampled_from(["KILL", "TERM"])),
     st.builds(Paused, some_members),
+    st.builds(Limited, some_members, st.sampled_from(["cpu", "memory", "disk_write"]), st.integers(1, 1 << 40)),
+    st.builds(Filled, some_members, st.integers(0, 1 << 30)),
 )
 holders = st.sampled_from(["partition", "a/b", "a-b", "kill 2", "ütf"])
 deeds = st.lists(st.tuples(holders, st.one_of(st.none(), harms)), max_size=25)  # None: release
@@ -130,7 +132,7 @@ def test_whatever_any_holder_holds_is_wanted(done: list[tuple[str, Harm | None]]
             for link in links_of(harm):
                 assert ledger.link(link) != WantedLink(), f"{harm} left {link} as if nothing were"
             for member in members_of(harm):
-                assert ledger.member(member).state != "running"
+                assert ledger.member(member) != WantedMember(), f"{harm} left {member} as if nothing were"
 
 
 @given(harms)
@@ -139,3 +141,24 @@ def test_every_harm_can_be_written_to_the_journal(harm: Harm) -> None:
     assert described["kind"] == type(harm).__name__.lower()
     assert len(described.get("links", [])) == len(links_of(harm))
     assert tuple(described.get("members", [])) == members_of(harm)
+
+
+def test_of_several_limits_the_strictest_of_each_kind_holds() -> None:
+    ledger = ledger_of(
+        ("a", Limited(("n1",), "cpu", 200_000)),
+        ("b", Limited(("n1", "n2"), "cpu", 100_000)),
+        ("c", Limited(("n1",), "memory", 1 << 26)),
+        ("d", Filled(("n1",), 4096)),
+        ("e", Filled(("n1",), 0)),
+    )
+    assert ledger.member("n1") == WantedMember(limits=(("cpu", 100_000), ("memory", 1 << 26)), disk_free=0)
+    ledger.drop("b")
+    ledger.drop("e")
+    assert ledger.member("n1") == WantedMember(limits=(("cpu", 200_000), ("memory", 1 << 26)), disk_free=4096)
+    assert ledger.member("n2") == WantedMember()
+
+
+def test_only_want_of_memory_and_of_room_may_end_a_member() -> None:
+    assert not ledger_of(("a", Limited(("n1",), "cpu", 1)), ("b", Down(("n1",)))).member("n1").deadly
+    assert ledger_of(("a", Limited(("n1",), "memory", 1))).member("n1").deadly
+    assert ledger_of(("a", Filled(("n1",), 0))).member("n1").deadly

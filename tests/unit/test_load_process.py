@@ -9,9 +9,12 @@ import pytest
 
 from chaoskit.load import channel
 from chaoskit.load.worker.crowd import Crowd
+from chaoskit.shapes import Shape
 from chaoskit.workloads.put import Put
 
 pytestmark = pytest.mark.unit
+
+SECOND = 1_000_000_000
 
 
 def test_the_controllers_side_loads_neither_locust_nor_gevent() -> None:
@@ -38,7 +41,7 @@ def test_the_other_end_sees_when_one_is_closed() -> None:
 
 def test_arrivals_that_found_no_client_before_the_stop_are_recorded_as_unsent() -> None:
     crowd = Crowd(Put.model_validate({"rate": "100/s"}), seed="7:0", arrivals="uniform", first_client=0)
-    crowd.begin(0)
+    crowd.begin(0, worker=0)
     assert crowd.schedule is not None
     taken = [crowd.schedule.take().due_ns for _ in range(30)]
     (unsent,) = crowd.end(1_000_000_000, worker=4)
@@ -46,3 +49,24 @@ def test_arrivals_that_found_no_client_before_the_stop_are_recorded_as_unsent() 
     assert len(unsent.dues_ns) == 70
     assert taken[-1] < unsent.dues_ns[0] <= unsent.dues_ns[-1] <= 1_000_000_000
     assert crowd.end(2_000_000_000, worker=4) == []
+
+
+def test_a_crowd_that_turns_to_another_rate_gives_up_what_was_due_and_comes_back_to_its_own() -> None:
+    crowd = Crowd(Put.model_validate({"rate": "100/s"}), seed="7:0", arrivals="uniform", first_client=0)
+    crowd.begin(0, worker=0)
+    before = crowd.schedule
+    assert before is not None
+    for _ in range(30):
+        before.take()
+    (unsent,) = crowd.turn_to(Shape(1000), "knee", SECOND, worker=4)
+    assert len(unsent.dues_ns) == 70
+    assert before.ended_ns == SECOND
+    assert crowd.schedule is not None
+    steps = [crowd.schedule.take().due_ns for _ in range(1000)]
+    assert SECOND <= steps[0] < steps[-1] < 2 * SECOND
+    assert crowd.turn_back("after knee", 2 * SECOND, worker=4) == []
+    assert crowd.schedule is not None
+    back = [crowd.schedule.take().due_ns for _ in range(100)]
+    assert 2 * SECOND <= back[0] < back[-1] < 3 * SECOND
+    crowd.end(3 * SECOND, worker=4)
+    assert crowd.turn_to(Shape(1000), "late", 4 * SECOND, worker=4) == []

@@ -7,13 +7,15 @@ import struct
 from collections.abc import Iterator
 from threading import Thread
 
+import hpack
 import pytest
 
-from chaoskit.systems.etcd.stream import MessageStream, StreamEnded
+from chaoskit.systems.etcd.stream import MessageStream, StreamEnded, _opening
 
 pytestmark = pytest.mark.unit
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+END_HEADERS = 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -51,6 +53,19 @@ class Server:
     def hang_up(self) -> None:
         self._file.close()
         self._socket.close()
+
+
+@pytest.mark.parametrize("length", [1, 126, 127, 128, 254, 255, 300, 16_510, 20_000])
+def test_a_token_of_any_length_is_a_header_as_others_read_it(length: int) -> None:
+    """A signed token is some hundred bytes long, and lengths from 127 on are written differently."""
+    token = "t" * length
+    opening = _opening("127.0.0.1:1", "/a.B/C", b"", token=token, tls=True)
+    at = opening.index(bytes((HEADERS, END_HEADERS)) + (1).to_bytes(4)) - 3
+    size = int.from_bytes(opening[at : at + 3])
+    headers = dict(hpack.Decoder().decode(opening[at + 9 : at + 9 + size]))
+    assert headers["token"] == token
+    assert headers[":scheme"] == "https"
+    assert headers[":path"] == "/a.B/C"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from chaoskit.contracts import WatchMessage
 from chaoskit.systems.etcd import rpc_pb2 as pb
 from chaoskit.systems.etcd.clients.native import connection as connection_module
 from chaoskit.systems.etcd.clients.native import frames, pulse
+from chaoskit.systems.etcd.clients.native import watch as watch_module
 from chaoskit.systems.etcd.clients.native.connection import Connection
 from chaoskit.systems.etcd.clients.native.frames import Code, Frame, FrameReader
 from chaoskit.systems.etcd.clients.native.headers import End, request_block
@@ -654,3 +655,29 @@ def test_a_server_that_ignores_the_window_of_a_watch_is_given_up(watching: Watch
             gevent.sleep(0)
     assert watching.hear(1)[0].reason == "reset"
     assert "window" in watching.messages[0].detail
+
+
+def test_a_watch_that_is_not_told_of_progress_asks_and_lives_as_long_as_its_stream(
+    greeted: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("PROGRESS_DEADLINE_S", 0.2), ("_ASK_AFTER_S", 0.05), ("_PATROL_S", 0.02)):
+        monkeypatch.setattr(watch_module, name, seconds)
+    connection, server = greeted
+    stream, messages = WatchStream(connection, BLOCK), list[WatchMessage]()
+    server.send(headers(1, BEGIN))
+    for number, notified in ((1, True), (2, False)):
+        opening = gevent.spawn(stream.watch, b"k", b"", 0, messages.append, 5.0, notified=notified)
+        request = pb.WatchRequest.FromString(server.next(frames.DATA)[3][5:])
+        assert request.create_request.progress_notify == notified
+        server.send(frames.frame(frames.DATA, 0, 1, watch_response(watch_id=number, created=True)))
+        opening.get()
+    asked = pb.WatchRequest.FromString(server.next(frames.DATA)[3][5:])
+    assert asked.HasField("progress_request")
+    server.send(frames.frame(frames.DATA, 0, 1, watch_response(watch_id=-1)))
+    for _ in range(20):  # the server speaks of the first alone, as when the stream has not caught up
+        server.send(frames.frame(frames.DATA, 0, 1, watch_response(watch_id=1)))
+        gevent.sleep(0.02)
+    assert "closed" not in [message.kind for message in messages]
+    while [message.kind for message in messages].count("closed") < 2:  # now it speaks of nobody
+        gevent.sleep(0.01)
+    assert {message.reason for message in messages if message.kind == "closed"} == {"progress deadline"}

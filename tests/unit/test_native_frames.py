@@ -12,7 +12,7 @@ from chaoskit.systems.etcd.clients.native import frames
 from chaoskit.systems.etcd.clients.native.frames import Code, Frame, FrameReader, ProtocolBroken
 from chaoskit.systems.etcd.clients.native.headers import End, HeadReader, request_block, with_timeout
 from chaoskit.systems.etcd.clients.native.messages import MESSAGE_LIMIT, BadMessage, MessageReader, framed
-from chaoskit.systems.etcd.clients.native.methods import Method, put_request, range_request
+from chaoskit.systems.etcd.clients.native.methods import Method, put_request, range_request, swap_request
 from chaoskit.systems.etcd.clients.native.pulse import PATROL_S, PING, Pulse
 from chaoskit.systems.etcd.clients.native.uploads import Uploads
 
@@ -317,6 +317,12 @@ def test_requests_packed_by_hand_are_what_protobuf_reads(key: bytes, value: byte
     for serializable in (True, False):
         asked = pb.RangeRequest.FromString(range_request(key, serializable))
         assert asked == pb.RangeRequest(key=key, serializable=serializable)
+    swap = pb.TxnRequest(
+        compare=[pb.Compare(target=pb.Compare.MOD, key=key, mod_revision=lease)],
+        success=[pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))],
+        failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key))],
+    )
+    assert pb.TxnRequest.FromString(swap_request(key, value, lease)) == swap
 
 
 # ── signs of life ────────────────────────────────────────────────────────────────────────────────────────────────────

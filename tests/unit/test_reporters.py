@@ -33,7 +33,7 @@ from chaoskit.reporters.words import clock, number, seconds
 from chaoskit.results import Results
 from chaoskit.verdict import ExitCode, Finding, Verdict
 from tests.unit.golden_file import assert_like_golden
-from tests.unit.sample_results import FAIL, INTERRUPTED, PASS, SAMPLES
+from tests.unit.sample_results import FAIL, INTERRUPTED, KNEE, PASS, SAMPLES
 from tests.unit.sample_results import NOTHING as EMPTY
 
 pytestmark = pytest.mark.unit
@@ -302,6 +302,41 @@ def test_an_interrupted_run_says_so_in_the_first_line_and_in_junit() -> None:
     case = ElementTree.fromstring(render("junit", INTERRUPTED)).find(".//error")
     assert case is not None
     assert case.attrib["type"] == "UNKNOWN: interrupted"
+
+
+def test_the_reports_say_of_a_closed_model_that_it_hides_stalls() -> None:
+    totals = {"put": msgspec.structs.replace(PASS.totals["put"], closed=True)}
+    phases = tuple(
+        msgspec.structs.replace(
+            phase, ops={kind: msgspec.structs.replace(op, closed=kind == "put") for kind, op in phase.ops.items()}
+        )
+        for phase in PASS.phases
+    )
+    closed = changed(PASS, totals=totals, phases=phases)
+    for report in (summary(closed), render("md", closed)):
+        assert "put (closed)" in report
+        assert re.search(r"closed model\. Each client waited .* a stall\s+hides", report)
+        assert "(closed)" not in summary(PASS)
+
+
+def test_the_reports_tell_how_many_transactions_met_a_rival() -> None:
+    put = PASS.totals["put"]
+    rivals = changed(PASS, totals={**PASS.totals, "txn": msgspec.structs.replace(put, ok=1200, conflicts=73)})
+    for report in (summary(rivals), render("md", rivals)):
+        assert "73 of 1,200 txn met a conflict and wrote nothing" in report
+    assert "conflict" not in summary(PASS)
+
+
+def test_each_search_has_a_table_of_its_steps_under_what_it_found() -> None:
+    for report in (summary(KNEE), re.sub(r"\\", "", render("md", KNEE))):
+        assert "Knee of put: 500/s with P99 ≤ 50.0 ms" in report
+        assert "Knee of put (again): ≥ 500/s (not reached) with P99 ≤ 50.0 ms" in report
+        assert len(re.findall(r"broke.*\b1,000\b.*\b702\b.*\b612\b|\b1,000\b.*\b702\b.*\b612\b.*broke", report)) == 1
+        assert len(re.findall(r"held.*\b500\b|\b500\b.*held", report)) == 2
+        assert re.search(r"P99 612.4 ms (>|&gt;) 50 ms", report)
+    assert "goodput/s" in summary(KNEE)
+    assert json.loads(render("json", KNEE))["knees"][0]["steps"][1]["verdict"] == "broke"
+    assert max(map(cell_len, summary(KNEE, 60).splitlines())) <= 60
 
 
 def test_a_pass_is_green_in_junit() -> None:

@@ -12,6 +12,7 @@ from chaoskit.history import History, Phase, ResourceSample
 from chaoskit.reporters import member_load
 from chaoskit.results import MemberLoad
 from chaoskit.systems.etcd.metrics import parse
+from tests.unit import sample_results
 
 pytestmark = pytest.mark.unit
 
@@ -57,11 +58,26 @@ def test_latencies_of_the_disk_are_means_over_the_phase() -> None:
     assert load.fsync_ms == pytest.approx(5.0)
 
 
-def test_the_timeline_has_cpu_and_memory_of_each_member() -> None:
-    figures = compute(history(sample(0.5, 0, memory_bytes=1), sample(1.5, 0.5, memory_bytes=7)), Promises())
-    assert figures.timeline[1].cpu == {"n1": pytest.approx(0.5)}
-    assert figures.timeline[1].memory_bytes == {"n1": 7}
-    assert figures.timeline[0].cpu == {}
+def test_the_timeline_has_what_each_member_used_and_counted() -> None:
+    first = sample(0.5, 0, memory_bytes=1, written_bytes=0, sent_bytes=5, fsyncs=1, fsync_s=0.1, proposals_pending=9)
+    second = sample(2.5, 1, memory_bytes=7, written_bytes=4, sent_bytes=25, fsyncs=3, fsync_s=0.5, proposals_pending=2)
+    timeline = compute(history(first, second), Promises()).timeline
+    assert timeline[2].cpu == {"n1": pytest.approx(0.5)}
+    assert timeline[2].memory_bytes == {"n1": 7}
+    assert timeline[2].written_bytes_per_s == {"n1": pytest.approx(2)}
+    assert timeline[2].sent_bytes_per_s == {"n1": pytest.approx(10)}
+    assert timeline[2].fsync_ms == {"n1": pytest.approx(200)}
+    assert timeline[2].proposals_pending == {"n1": 2}
+    assert timeline[2].read_bytes_per_s == timeline[2].db_bytes == {}, "what nobody could say is left out"
+    assert timeline[0].cpu == timeline[0].memory_bytes == {}
+
+
+def test_the_table_of_before_and_after_has_judged_phases_only_and_a_gap_where_a_member_was_down() -> None:
+    assert list(member_load.before_and_after(sample_results.FAIL)) == [
+        ("baseline", ("21%  38.0 MiB", "42%  38.0 MiB", "20%  38.0 MiB")),
+        ("fault:partition", ("44%  41.0 MiB", "2%  41.0 MiB", "–")),
+        ("recovery:partition", ("43%  44.0 MiB", "22%  44.0 MiB", "25%  44.0 MiB")),
+    ]
 
 
 def test_etcd_s_metrics_are_read_and_series_of_one_name_added_up() -> None:

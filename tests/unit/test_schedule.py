@@ -6,11 +6,12 @@ import itertools
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaoskit.load.order import Arrivals
 from chaoskit.load.worker.schedule import Arrival, Choices, Schedule
+from chaoskit.shapes import Piece, Shape
 
 pytestmark = pytest.mark.unit
 
@@ -18,7 +19,7 @@ SECOND = 1_000_000_000
 
 
 def first(number: int, arrivals: Arrivals, seed: str = "7:put", rate_per_s: float = 300) -> list[Arrival]:
-    schedule = Schedule(rate_per_s, arrivals, seed, zero_ns=5 * SECOND)
+    schedule = Schedule(Shape(rate_per_s), arrivals, seed, zero_ns=5 * SECOND)
     return [schedule.take() for _ in range(number)]
 
 
@@ -52,12 +53,82 @@ def test_poisson_arrivals_keep_the_rate_and_scatter_like_independent_people() ->
     assert spread == pytest.approx(mean, rel=0.03)  # of an exponential distribution both are equal
 
 
+RATES = st.just(0.0) | st.floats(min_value=0.001, max_value=5_000)
+PIECES = st.lists(st.builds(Piece, st.floats(min_value=0.1, max_value=3), RATES, RATES), max_size=5)
+SHAPES = st.builds(Shape, st.floats(min_value=50, max_value=5_000), PIECES.map(tuple))
+
+
+def integral(shape: Shape, until_s: float) -> float:
+    """Calls that a shape asks for in its first seconds, by small trapezoids: nothing of the code under test."""
+    calls = begins_s = 0.0
+    for piece in (*shape.pieces, Piece(1e6, shape.then_per_s, shape.then_per_s)):
+        span = min(piece.seconds, until_s - begins_s)
+        slices = 64
+        for number in range(slices if span > 0 else 0):
+            middle = (number + 0.5) / slices * span / piece.seconds
+            calls += (piece.from_per_s + middle * (piece.to_per_s - piece.from_per_s)) * span / slices
+        begins_s += piece.seconds
+    return calls
+
+
+def dues_within(shape: Shape, arrivals: Arrivals, seed: str, seconds: float) -> list[float]:
+    schedule = Schedule(shape, arrivals, seed, zero_ns=0)
+    dues = iter(lambda: schedule.take().due_ns / SECOND, None)
+    return list(itertools.takewhile(lambda due_s: due_s < seconds, dues))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SHAPES, st.integers(), st.lists(st.floats(min_value=0, max_value=8), min_size=2, max_size=2))
+def test_uniform_arrivals_of_any_interval_match_the_integral_of_the_rate(
+    shape: Shape, seed: int, edges: list[float]
+) -> None:
+    begin_s, end_s = sorted(edges)
+    dues = dues_within(shape, "uniform", str(seed), 8)
+    assert dues == sorted(dues)
+    inside = sum(begin_s <= due_s < end_s for due_s in dues)
+    assert inside == pytest.approx(integral(shape, end_s) - integral(shape, begin_s), abs=1.01)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SHAPES, st.integers())
+def test_poisson_arrivals_of_any_shape_scatter_around_the_integral_as_counts_do(shape: Shape, seed: int) -> None:
+    dues = dues_within(shape, "poisson", str(seed), 8)
+    assert dues == sorted(dues)
+    for begin_s, end_s in ((0, 2), (2, 5), (5, 8)):
+        expected = integral(shape, end_s) - integral(shape, begin_s)
+        inside = sum(begin_s <= due_s < end_s for due_s in dues)
+        assert abs(inside - expected) <= 6 * (expected**0.5) + 12  # the variance of a Poisson count is its mean
+
+
+def test_poisson_counts_on_a_ramp_vary_as_much_as_their_mean_and_no_more() -> None:
+    """Scattering by thinning that forgets the momentary rate, or uniform arrivals in disguise, would show here."""
+    ramp = Shape(0, (Piece(10, 0, 200),))
+    slots = [[0] * 10 for _ in range(400)]
+    for run, counts in enumerate(slots):
+        for due_s in dues_within(ramp, "poisson", str(run), 10):
+            counts[int(due_s)] += 1
+    for second in range(10):
+        counts = [run[second] for run in slots]
+        mean = sum(counts) / len(counts)
+        variance = sum((count - mean) ** 2 for count in counts) / (len(counts) - 1)
+        assert mean == pytest.approx(20 * second + 10, abs=5 * ((20 * second + 10) / 400) ** 0.5)
+        assert variance == pytest.approx(mean, rel=0.35)
+
+
+def test_a_shape_that_ends_at_no_rate_has_an_arrival_that_is_never_due() -> None:
+    schedule = Schedule(Shape(0, (Piece(1, 10, 10),)), "uniform", "7", zero_ns=SECOND)
+    dues = [schedule.take().due_ns for _ in range(12)]
+    assert all(due_ns <= 2 * SECOND for due_ns in dues[:10])
+    assert all(due_ns > 1_000_000_000 * SECOND for due_ns in dues[10:])
+    assert schedule.end(3 * SECOND) == ()
+
+
 def test_what_nobody_took_is_untaken_up_to_the_stop_and_not_behind_it() -> None:
     dues = [arrival.due_ns for arrival in first(20, "uniform")]
-    schedule = Schedule(300, "uniform", "7:put", zero_ns=5 * SECOND)
+    schedule = Schedule(Shape(300), "uniform", "7:put", zero_ns=5 * SECOND)
     for _ in range(8):
         schedule.take()
-    assert schedule.untaken(dues[14]) == tuple(dues[8:15])
+    assert schedule.end(dues[14]) == tuple(dues[8:15])
 
 
 def test_two_workloads_of_one_rate_are_not_due_at_the_same_instants() -> None:

@@ -1,6 +1,8 @@
-"""The worker's connections: per member one Client for calls and one for watches, shared by all simulated clients.
+"""The worker's connections: per member a Client for calls, one for watches and one for those that read late.
 
-Separate, so that a burst of watch events does not stand in the way of answers.
+All simulated clients share them.
+
+Separate, so that a burst of watch events does not stand in the way of answers, nor a slow reader in anybody's.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from gevent.lock import BoundedSemaphore
 
 from chaoskit.contracts import Client, ClientFactory
 
-Use = Literal["calls", "watches"]
+Use = Literal["calls", "watches", "slow watches"]
 _CLOSE_LIMIT_S = 1.0
 
 
@@ -38,5 +40,7 @@ class Connections:
     def _connect(self, use: Use, member: str) -> Client:
         with self._connecting:  # connecting may yield to others that want the same
             if (use, member) not in self._clients:
-                self._clients[use, member] = self._factory.connect(member, self._endpoints[member])
+                self._clients[use, member] = self._factory.connect(
+                    member, self._endpoints[member], reads_late=use == "slow watches"
+                )
             return self._clients[use, member]

@@ -1,7 +1,9 @@
-"""The generator proves itself innocent: its own CPU, memory, and how long its event loop stood still."""
+"""The generator proves itself innocent: its CPU, its memory, and how long its event loop stood still, for whatever
+reason, and for collecting garbage."""
 
 from __future__ import annotations
 
+import gc
 import resource
 from pathlib import Path
 from time import monotonic_ns, process_time
@@ -21,6 +23,9 @@ class Health:
         self._stall_ns = 0
         self._cpu_s = process_time()
         self._at_ns = monotonic_ns()
+        self._collecting_ns = 0  # since when
+        self._pauses_ns = [0]  # collections of this second
+        gc.callbacks.append(self._on_collection)
 
     def beat(self) -> None:
         while True:
@@ -32,8 +37,30 @@ class Health:
         """What was since the last sample. `cpu` counts the client's helper threads too, so it can exceed 1."""
         at_ns, cpu_s, stall_ns = monotonic_ns(), process_time(), self._stall_ns
         cpu = (cpu_s - self._cpu_s) / max((at_ns - self._at_ns) / 1e9, 1e-3)
+        pauses_ns, self._pauses_ns = self._pauses_ns, [0]
         self._at_ns, self._cpu_s, self._stall_ns = at_ns, cpu_s, 0
-        return GeneratorSample(worker, at_ns, round(cpu, 4), round(stall_ns / 1e6, 3), _rss_bytes(), sent, ok)
+        return GeneratorSample(
+            worker,
+            at_ns,
+            round(cpu, 4),
+            _ms(stall_ns),
+            _rss_bytes(),
+            sent,
+            ok,
+            _ms(max(pauses_ns)),
+            _ms(sum(pauses_ns)),
+        )
+
+    def _on_collection(self, phase: str, _: object) -> None:
+        """Called by the collector before and after each collection."""
+        if phase == "start":
+            self._collecting_ns = monotonic_ns()
+        elif self._collecting_ns:
+            self._pauses_ns.append(monotonic_ns() - self._collecting_ns)
+
+
+def _ms(duration_ns: int) -> float:
+    return round(duration_ns / 1e6, 3)
 
 
 def _rss_bytes() -> int:

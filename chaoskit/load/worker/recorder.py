@@ -10,8 +10,7 @@ import logging
 from collections.abc import Callable
 from itertools import count
 from time import monotonic_ns
-
-from msgspec.structs import replace
+from typing import Any
 
 from chaoskit.history import Operation, Outcome, Record, ShardWriter
 from chaoskit.load.worker.live import LiveCounts
@@ -19,32 +18,44 @@ from chaoskit.load.worker.live import LiveCounts
 _log = logging.getLogger(__name__)
 
 
+class Call(Operation, frozen=False, array_like=True, tag="o", gc=False):  # type: ignore[misc]  # frozen is undone
+    """An Operation that is not over: the same on disk, but its end is set in place. Making a second record of each call
+    took 0.7 µs, a twentieth of all that it costs."""
+
+
+Settable = Any
+"""A Call whose fields are set: type checkers hold the subclass of a frozen record to be frozen, too."""
+
+
 class Recorder:
     """`add` takes any finished record; operations go through `begin` and `end`."""
 
-    def __init__(self, worker: int, writer: ShardWriter, ended: Callable[[Operation], None]) -> None:
+    def __init__(self, worker: int, writer: ShardWriter, refused: Callable[[Operation], None]) -> None:
+        """`refused` is told of each operation that was not acknowledged."""
         self.worker = worker
         self.live = LiveCounts()
         self.next_number = count(1).__next__
-        self.in_flight: dict[int, Operation] = {}  # in the order of sending
+        self.in_flight: dict[int, Call] = {}  # in the order of sending
         self.add: Callable[[Record], None] = writer.add
         self._writer = writer
-        self._ended = ended
+        self._refused = refused
         self._flushed_ns = 0
         self._strange: set[str] = set()
 
-    def begin(self, op: Operation) -> None:
+    def begin(self, op: Call) -> None:
         self.in_flight[op.number] = op
         self.live.sent += 1
 
-    def end(self, op: Operation, outcome: Outcome, done_ns: int, error: str = "", **seen: int | str) -> None:
-        """The call came back, or was given up."""
+    def end(self, op: Call, outcome: Outcome, done_ns: int, error: str = "") -> None:
+        """The call came back, or was given up; what the answer told stands in `op`. It belongs to the history now."""
         if self.in_flight.pop(op.number, None) is None:
-            return  # `close` has already given it up
-        ended = replace(op, outcome=outcome, done_ns=done_ns, error=error, **seen)
-        self.add(ended)
-        self.live.operation(ended)
-        self._ended(ended)
+            return  # `close` has already given it up, and written it
+        ended: Settable = op
+        ended.outcome, ended.done_ns, ended.error = outcome, done_ns, error
+        self.add(op)
+        self.live.operation(op)
+        if outcome is not Outcome.OK:
+            self._refused(op)
 
     def strange(self, error: BaseException) -> str:
         """What to write of an exception that the client should have translated. Logged at its first coming."""

@@ -1,4 +1,4 @@
-"""The audit watcher of one member: everything below a prefix, from the first revision on, whatever happens to it.
+"""The audit watcher of one member: everything below a prefix, from one revision on, whatever happens to it.
 
 Ground truth for the watch and linearizability checkers, so it never skips quietly: after a dead stream it goes on at
 the next revision, and what the server has compacted meanwhile is recorded as a gap.
@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable
 from threading import Event, Lock, Thread
 
+from chaoskit.access import PLAIN, Access
+from chaoskit.errors import InfrastructureError
 from chaoskit.history import LogEvent, LogGap
 from chaoskit.history.records import value_id
 from chaoskit.systems.etcd import rpc_pb2 as pb
+from chaoskit.systems.etcd.rpc import RpcFailed
 from chaoskit.systems.etcd.stream import MessageStream, StreamEnded
 
 PROGRESS_DEADLINE_S = 5.0
@@ -29,9 +32,22 @@ Record = Callable[[LogEvent | LogGap], None]
 class EtcdAudit:
     """Runs in a thread of its own, from construction until `close`. `record` is called from that thread."""
 
-    def __init__(self, member: str, endpoint: str, prefix: str, record: Record) -> None:
-        self.revision = 0
-        """All events up to here were recorded."""
+    def __init__(
+        self,
+        member: str,
+        endpoint: str,
+        prefix: str,
+        record: Record,
+        *,
+        after: int = 0,
+        access: Access = PLAIN,
+        token: Callable[[str, float], str] = lambda _endpoint, _timeout_s: "",
+    ) -> None:
+        """`token` is asked for a new one before each stream, as an old one may have expired; it may raise RpcFailed."""
+        self.revision = after
+        """All events up to here were recorded, or are none of ours."""
+        self._access = access
+        self._token = token
         self._member = member
         self._endpoint = endpoint
         self._prefix = prefix.encode()
@@ -54,13 +70,19 @@ class EtcdAudit:
         while not self._closing.is_set():
             try:
                 self._follow()
-            except (OSError, StreamEnded):
+            except (OSError, StreamEnded, RpcFailed, InfrastructureError):
                 self._closing.wait(_BACKOFF_S)
 
     def _follow(self) -> None:
         request = pb.WatchRequest(create_request=self._create_request()).SerializeToString()
         stream = MessageStream(
-            self._endpoint, "/etcdserverpb.Watch/Watch", request, connect_s=_CONNECT_S, idle_s=PROGRESS_DEADLINE_S
+            self._endpoint,
+            "/etcdserverpb.Watch/Watch",
+            request,
+            connect_s=_CONNECT_S,
+            idle_s=PROGRESS_DEADLINE_S,
+            access=self._access,
+            token=self._token(self._endpoint, _CONNECT_S),
         )
         with self._lock:
             self._stream = stream
@@ -79,7 +101,7 @@ class EtcdAudit:
     def _create_request(self) -> pb.WatchCreateRequest:
         return pb.WatchCreateRequest(
             key=self._prefix or b"\0",
-            range_end=_after(self._prefix),
+            range_end=end_of(self._prefix),
             start_revision=self.revision + 1,
             progress_notify=True,
         )
@@ -114,7 +136,7 @@ def _log_event(member: str, kv: pb.KeyValue, deleted: bool, seen_ns: int) -> Log
     )
 
 
-def _after(prefix: bytes) -> bytes:
+def end_of(prefix: bytes) -> bytes:
     """The end of the range of keys that begin with `prefix`; a zero byte, etcd's "no end", for none."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes((stem[-1] + 1,)) if stem else b"\0"

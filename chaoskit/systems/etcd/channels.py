@@ -8,6 +8,11 @@ from __future__ import annotations
 
 _MESSAGE_LIMIT = 64 << 20
 
+LATE_READER_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.http2.bdp_probe", 0),  # or the window grows to megabytes, and the server does not feel that nobody reads
+    ("grpc.http2.lookahead_bytes", 65_535),
+)
+
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.enable_retries", 0),  # one call is one RPC
     ("grpc.enable_http_proxy", 0),

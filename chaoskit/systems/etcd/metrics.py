@@ -5,23 +5,30 @@ from __future__ import annotations
 import http.client
 from collections import defaultdict
 
+from chaoskit.access import PLAIN, Access
 from chaoskit.contracts import ServerMetrics
+from chaoskit.errors import InfrastructureError
 
 _MOST_BYTES = 4 << 20  # 60 KB as a rule
 _RECEIVED = ("etcd_network_client_grpc_received_bytes_total", "etcd_network_peer_received_bytes_total")
 _SENT = ("etcd_network_client_grpc_sent_bytes_total", "etcd_network_peer_sent_bytes_total")
 
 
-def ask(endpoint: str, timeout_s: float) -> ServerMetrics | None:
+def ask(endpoint: str, timeout_s: float, access: Access = PLAIN) -> ServerMetrics | None:
     """None when no answer came in time, or none that is etcd's."""
     host, _, port = endpoint.rpartition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=timeout_s)
+    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout_s)
     try:
+        if access.tls:
+            connection.connect()
+            connection.sock = access.context().wrap_socket(
+                connection.sock, server_hostname=access.server_name(endpoint)
+            )
         connection.request("GET", "/metrics")
         answer = connection.getresponse()
         text = answer.read(_MOST_BYTES).decode(errors="replace") if answer.status == http.client.OK else ""
         return parse(text)
-    except (OSError, http.client.HTTPException):
+    except (OSError, http.client.HTTPException, InfrastructureError):
         return None
     finally:
         connection.close()

@@ -6,10 +6,17 @@ gevent nor the library.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
+from chaoskit.access import PLAIN, Access
 from chaoskit.contracts import ClientFactory
 from chaoskit.systems.etcd.clients.etcd3 import Etcd3Factory
 from chaoskit.systems.etcd.clients.native import NativeFactory
 
-CLIENTS: dict[str, Callable[[], ClientFactory]] = {"etcd3": Etcd3Factory, "native": NativeFactory}
+
+class Make(Protocol):
+    def __call__(self, access: Access = PLAIN) -> ClientFactory:
+        """Looks secrets up at once. Raises InfrastructureError when one is missing."""
+
+
+CLIENTS: dict[str, Make] = {"etcd3": Etcd3Factory, "native": NativeFactory.reaching}

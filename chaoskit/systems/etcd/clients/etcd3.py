@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import ClassVar
 
+from chaoskit.access import PLAIN, Access
 from chaoskit.contracts import Client
+from chaoskit.errors import InfrastructureError
+from chaoskit.systems.etcd.channels import LATE_READER_OPTIONS
 
 
 class Etcd3Factory:
@@ -19,12 +22,18 @@ class Etcd3Factory:
     name = "etcd3"
     environment: ClassVar[Mapping[str, str]] = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
 
-    def connect(self, member: str, endpoint: str) -> Client:
+    def __init__(self, access: Access = PLAIN) -> None:
+        """TLS needs a `cacert`, and there are no users: the package never renews a token."""
+        if access.user or (access.tls and not access.cacert):
+            raise InfrastructureError("the etcd3 package can do TLS with a cacert, and no users; use the native client")
+        self._access = access
+
+    def connect(self, member: str, endpoint: str, *, reads_late: bool = False) -> Client:
         """`endpoint` is `host:port`. Connects lazily, so a member that is down is found out by the first call."""
         _tell_grpc_of_gevent()
         from chaoskit.systems.etcd.clients.etcd3_client import Etcd3Client  # noqa: PLC0415  only loads in a worker
 
-        return Etcd3Client(member, endpoint)
+        return Etcd3Client(member, endpoint, self._access, LATE_READER_OPTIONS if reads_late else ())
 
 
 @cache

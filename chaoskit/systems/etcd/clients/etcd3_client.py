@@ -14,6 +14,7 @@ import etcd3
 import grpc
 from etcd3.exceptions import Etcd3Exception, WatchTimedOut
 
+from chaoskit.access import PLAIN, Access
 from chaoskit.contracts import CallFailed, Reply, WatchHandle, WatchMessage
 from chaoskit.history import Outcome
 from chaoskit.systems.etcd.channels import CHANNEL_OPTIONS
@@ -22,14 +23,19 @@ from chaoskit.systems.etcd.outcomes import classify
 
 
 class Etcd3Client:
-    """One member's client. Calls go over one connection, watches over another that is replaced when it dies."""
+    """One member's client. Calls go over one connection, watches over others that are replaced when they die."""
 
-    def __init__(self, member: str, endpoint: str) -> None:
+    def __init__(
+        self, member: str, endpoint: str, access: Access = PLAIN, options: tuple[tuple[str, int], ...] = ()
+    ) -> None:
+        """`options` are further ones of its gRPC channels."""
         self.member = member
+        self._secure = _secure(access, endpoint)
+        self._secure["grpc_options"] = (*self._secure["grpc_options"], *options)
         self._host, _, port = endpoint.rpartition(":")
         self._port = int(port)
         self._etcd = self._dial()
-        self._stream: WatchStream | None = None
+        self._streams: dict[int | None, WatchStream] = {}
         self._lock = Lock()
 
     def put(self, key: bytes, value: bytes, *, lease: int, timeout_s: float) -> Reply:
@@ -46,6 +52,37 @@ class Etcd3Client:
             value=kv.value if kv else b"",
             lease=kv.lease if kv else 0,
         )
+
+    def range(
+        self, key: bytes, range_end: bytes, *, limit: int, revision: int, serializable: bool, timeout_s: float
+    ) -> Reply:
+        """etcd3 takes a limit and a revision and forgets them, so the request is finished here."""
+        with self._calling(timeout_s) as etcd:
+            request = etcd._build_get_range_request(key, range_end, serializable=serializable)
+            request.limit, request.revision = limit, revision
+            answer = etcd.kvstub.Range(request, timeout_s, credentials=etcd.call_credentials, metadata=etcd.metadata)
+        kvs = tuple((kv.key, kv.mod_revision, kv.value) for kv in answer.kvs)
+        return Reply(revision=answer.header.revision, count=answer.count, more=answer.more, kvs=kvs)
+
+    def delete(self, key: bytes, *, timeout_s: float) -> Reply:
+        with self._calling(timeout_s) as etcd:
+            answer = etcd.delete(key, return_response=True)
+        return Reply(revision=answer.header.revision, count=answer.deleted)
+
+    def compare_and_swap(self, key: bytes, value: bytes, *, mod_revision: int, timeout_s: float) -> Reply:
+        """`transaction` of etcd3 keeps the revision of the answer to itself; the request is what it would send."""
+        ops = etcd3.transactions
+        with self._calling(timeout_s) as etcd:
+            request = etcd3.etcdrpc.TxnRequest(
+                compare=[(ops.Mod(key) == mod_revision).build_message()],
+                success=etcd._ops_to_requests([ops.Put(key, value)]),
+                failure=etcd._ops_to_requests([ops.Get(key)]),
+            )
+            answer = etcd.kvstub.Txn(request, timeout_s, credentials=etcd.call_credentials, metadata=etcd.metadata)
+        found = [kv for each in answer.responses for kv in each.response_range.kvs]
+        if not found:
+            return Reply(revision=answer.header.revision, succeeded=answer.succeeded)
+        return Reply(answer.header.revision, found[0].mod_revision, found[0].value, found[0].lease)
 
     def lease_grant(self, ttl_s: int, *, timeout_s: float) -> Reply:
         with self._calling(timeout_s) as etcd:
@@ -74,23 +111,27 @@ class Etcd3Client:
         deliver: Callable[[WatchMessage], None],
         *,
         timeout_s: float,
+        stream: int | None = None,
     ) -> WatchHandle:
-        """`deliver` may be called before this returns. Raises CallFailed when no watch was created in time."""
+        """`deliver` may be called before this returns. Raises CallFailed when no watch was created in time.
+
+        Each stream is a connection of its own; watches without a number share one.
+        """
         with self._lock:
-            if self._stream is None or self._stream.ended:
-                self._stream = WatchStream(self._dial())
-            stream = self._stream
+            found = self._streams.get(stream)
+            if found is None or found.ended:
+                found = self._streams[stream] = WatchStream(self._dial())
         with _failures():
-            return stream.watch(key, range_end, start_revision, deliver, timeout_s)
+            return found.watch(key, range_end, start_revision, deliver, timeout_s)
 
     def close(self) -> None:
         with self._lock:
-            if self._stream:
-                self._stream.close()
+            for stream in self._streams.values():
+                stream.close()
         self._etcd.close()
 
     def _dial(self) -> Any:
-        return etcd3.client(self._host, self._port, grpc_options=CHANNEL_OPTIONS)
+        return etcd3.client(self._host, self._port, **self._secure)
 
     @contextmanager
     def _calling(self, timeout_s: float) -> Iterator[Any]:
@@ -98,6 +139,19 @@ class Etcd3Client:
         self._etcd.timeout = timeout_s
         with _failures():
             yield self._etcd
+
+
+def _secure(access: Access, endpoint: str) -> dict[str, Any]:
+    """Arguments of `etcd3.client`."""
+    if not access.tls:
+        return {"grpc_options": CHANNEL_OPTIONS}
+    name = ("grpc.ssl_target_name_override", access.server_name(endpoint))
+    return {
+        "ca_cert": access.cacert,
+        "cert_cert": access.cert or None,
+        "cert_key": access.key or None,
+        "grpc_options": (*CHANNEL_OPTIONS, name),
+    }
 
 
 @contextmanager

@@ -42,6 +42,7 @@ class Watch:
         self.created_revision = 0
         self.refusal: str | None = None
         self.seen_s = time.monotonic()
+        self.reading = False  # a receiver that takes its time hears nothing meanwhile
         self._stream = stream
         self._deliver = deliver
         self._over = False
@@ -54,12 +55,14 @@ class Watch:
         """etcd3's callback. Errors come here too and are left alone: the stream tells of its end itself."""
         if self._over or isinstance(response, Exception):
             return
-        self.seen_s = time.monotonic()
         revision = response.header.revision
-        if not response.events:
+        self.reading = True
+        if response.events:
+            self._deliver(WatchMessage("events", revision, [_event(event) for event in response.events]))
+        else:
             self._deliver(WatchMessage("progress", revision))
-            return
-        self._deliver(WatchMessage("events", revision, [_event(event) for event in response.events]))
+        self.seen_s = time.monotonic()
+        self.reading = False
 
     def end(self, reason: str, detail: str, compact_revision: int = 0) -> None:
         if not self._over:
@@ -169,7 +172,9 @@ class WatchStream:
             ):  # this process stood still, so silence proves nothing about the member
                 for watch in self._watches.values():
                     watch.seen_s = looked_s
-            if any(looked_s - watch.seen_s > PROGRESS_DEADLINE_S for watch in self._watches.values()):
+            if not any(watch.reading for watch in self._watches.values()) and any(
+                looked_s - watch.seen_s > PROGRESS_DEADLINE_S for watch in self._watches.values()
+            ):
                 self._end_all("progress deadline", f"neither event nor progress for {PROGRESS_DEADLINE_S:g} s")
                 self._etcd.close()
 

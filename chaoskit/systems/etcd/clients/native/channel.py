@@ -15,7 +15,7 @@ from gevent import socket
 from gevent.event import AsyncResult
 from gevent.monkey import get_original
 
-from chaoskit.systems.etcd.clients.native.connection import Connection
+from chaoskit.systems.etcd.clients.native.connection import STREAM_WINDOW, Connection
 from chaoskit.systems.etcd.clients.native.headers import End
 from chaoskit.systems.etcd.clients.native.settings import Tls
 from chaoskit.systems.etcd.clients.native.tls import TlsPipe
@@ -30,9 +30,10 @@ _PlainSocket = get_original("socket", "socket")
 
 
 class Channel:
-    def __init__(self, endpoint: str, tls: Tls | None) -> None:
+    def __init__(self, endpoint: str, tls: Tls | None, stream_window: int = STREAM_WINDOW) -> None:
         self._endpoint = endpoint
         self._tls = tls
+        self._stream_window = stream_window
         self.current: Connection | None = None
         """The last connection; of use only while it is `open`."""
         self._dialing: AsyncResult[Connection | End] | None = None
@@ -93,7 +94,7 @@ class Channel:
             patient.close()
             raise
         plain.setblocking(False)
-        connection = Connection(plain, self._endpoint, pipe, early)
+        connection = Connection(plain, self._endpoint, pipe, early, stream_window=self._stream_window)
         try:
             if trouble := connection.ready.get():
                 raise ConnectionError(trouble)

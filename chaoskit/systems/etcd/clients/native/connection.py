@@ -45,7 +45,7 @@ from chaoskit.systems.etcd.clients.native.uploads import Uploads
 
 _log = logging.getLogger(__name__)
 
-STREAM_WINDOW = 8 << 20  # bytes the server may send ahead on one stream
+STREAM_WINDOW = 8 << 20  # bytes the server may send ahead on one stream, unless its reader is a slow one
 _CONNECTION_WINDOW = 1 << 30
 _TOP_UP = 1 << 22  # of the connection's window, when so much was used
 _CHUNK = 1 << 16
@@ -68,18 +68,17 @@ _OF_RESETS: dict[int, str] = {
 }
 """The statuses of calls that the server reset (gRPC over HTTP/2, "Errors"); others are INTERNAL."""
 
-_OPENING = (
-    frames.PREFACE
-    + frames.settings(
-        {
-            frames.HEADER_TABLE_SIZE: 0,
-            frames.ENABLE_PUSH: 0,
-            frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            frames.MAX_HEADER_LIST_SIZE: 16 << 10,
-        }
+
+def _opening(stream_window: int) -> bytes:
+    values = {
+        frames.HEADER_TABLE_SIZE: 0,
+        frames.ENABLE_PUSH: 0,
+        frames.INITIAL_WINDOW_SIZE: stream_window,
+        frames.MAX_HEADER_LIST_SIZE: 16 << 10,
+    }
+    return (
+        frames.PREFACE + frames.settings(values) + frames.window_update(0, _CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
     )
-    + frames.window_update(0, _CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
-)
 
 
 class Stream(Protocol):
@@ -98,8 +97,18 @@ class Stream(Protocol):
 class Connection:
     """`open`: new streams are welcome. `ready` holds "" when the server has spoken, else why it never will."""
 
-    def __init__(self, plain: socket, name: str, tls: TlsPipe | None = None, early: bytes = b"") -> None:
-        """Takes over `plain`, a connected, unpatched, non-blocking socket. `early`: what came behind the handshake."""
+    def __init__(
+        self,
+        plain: socket,
+        name: str,
+        tls: TlsPipe | None = None,
+        early: bytes = b"",
+        *,
+        stream_window: int = STREAM_WINDOW,
+    ) -> None:
+        """Takes over `plain`, a connected, unpatched, non-blocking socket. `early`: what came behind the handshake.
+        `stream_window`: bytes that the server may send ahead on one stream."""
+        self.stream_window = stream_window
         self.open = True
         self.pulse = Pulse(monotonic())
         self.ready: AsyncResult[str] = AsyncResult()
@@ -131,7 +140,7 @@ class Connection:
         self._writable = loop.io(plain.fileno(), _WRITE)
         self._patrol = loop.timer(PATROL_S, PATROL_S, ref=False)
         self._alarm = loop.timer(0.0, ref=False)
-        self._write(_OPENING)
+        self._write(_opening(stream_window))
         self._readable.start(self._on_readable)
         self._patrol.start(self._on_patrol)
         if early:
@@ -475,7 +484,7 @@ class Connection:
         if self._held > _HELD_LIMIT:
             raise ProtocolBroken(Code.ENHANCE_YOUR_CALM, f"more than {_HELD_LIMIT} bytes of incomplete answers")
         owed += length
-        if owed >= STREAM_WINDOW // 2:
+        if owed >= self.stream_window // 2:
             self.give_back(number, owed)
             owed = 0
         self._partial[number] = (held, owed)

@@ -13,7 +13,7 @@ from pathlib import Path
 class Tls:
     """Certificates as PEM files. With `cert` and `key` the server can ask who we are (mutual TLS)."""
 
-    ca: Path
+    ca: Path | None  # None: the authorities that this machine trusts
     cert: Path | None = None
     key: Path | None = None
     server_name: str = ""  # in the server's certificate, when it is not the host of the endpoint
@@ -27,3 +27,5 @@ class ConnectionSettings:
     user: str = ""
     password: str = field(default="", repr=False)
     watches_per_stream: int = 1000
+    stream_window: int = 8 << 20  # bytes that a server may send ahead on one stream
+    keepalive_streams: int = 4  # of one client; a server looks at one keepalive of a stream after the other

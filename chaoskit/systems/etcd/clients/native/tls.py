@@ -16,7 +16,10 @@ class TlsPipe:
 
     def __init__(self, tls: Tls, host: str) -> None:
         context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(tls.ca)
+        if tls.ca:
+            context.load_verify_locations(tls.ca)
+        else:
+            context.load_default_certs()
         context.set_alpn_protocols(["h2"])
         if tls.cert:
             context.load_cert_chain(tls.cert, tls.key)

@@ -28,6 +28,7 @@ class Uploads:
         self.stream_window = frames.DEFAULT_WINDOW
         self.frame_limit = frames.DEFAULT_FRAME_LIMIT
         self.open: dict[int, _Upload] = {}  # by stream
+        self._queued: dict[int, _Upload] = {}  # those with something to send: few of thousands that stay open
 
     def begin(self, number: int) -> None:
         self.open[number] = _Upload(self.stream_window)
@@ -37,9 +38,11 @@ class Uploads:
         if upload := self.open.get(number):
             upload.queue.append(memoryview(data))
             upload.ends = ends
+            self._queued[number] = upload
 
     def forget(self, number: int) -> bool:
         """True when it was not done."""
+        self._queued.pop(number, None)
         return self.open.pop(number, None) is not None
 
     def widen(self, number: int, increment: int) -> None:
@@ -56,8 +59,8 @@ class Uploads:
             upload.window = _widened(upload.window, change)
 
     def pump(self) -> Iterator[bytes]:
-        """DATA frames that may be sent now, oldest stream first."""
-        for number, upload in list(self.open.items()):
+        """DATA frames that may be sent now, in the order in which streams got something to send."""
+        for number, upload in list(self._queued.items()):
             while upload.queue and (room := min(upload.window, self.window, self.frame_limit)) > 0:
                 part = upload.queue.popleft()
                 if len(part) > room:
@@ -69,6 +72,8 @@ class Uploads:
                 if last:
                     del self.open[number]
                 yield frames.frame(DATA, END_STREAM if last else 0, number, bytes(part))
+            if not upload.queue:
+                self._queued.pop(number, None)
 
 
 def _widened(window: int, change: int) -> int:

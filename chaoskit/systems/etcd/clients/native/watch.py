@@ -7,7 +7,7 @@ block. A slow one fills the inbox and then the stream's HTTP/2 window: the serve
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from time import monotonic
 from typing import Literal
@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 
 from chaoskit.contracts import WatchMessage
 from chaoskit.systems.etcd import rpc_pb2 as pb
-from chaoskit.systems.etcd.clients.native.connection import STREAM_WINDOW, Connection
+from chaoskit.systems.etcd.clients.native.connection import Connection
 from chaoskit.systems.etcd.clients.native.frames import Code, ProtocolBroken
 from chaoskit.systems.etcd.clients.native.headers import End
 from chaoskit.systems.etcd.clients.native.messages import MessageReader
@@ -27,10 +27,14 @@ from chaoskit.systems.etcd.clients.native.messages import MessageReader
 _log = logging.getLogger(__name__)
 
 PROGRESS_DEADLINE_S = 4.0
-"""Without event or progress for so long, a watch is dead. Members of ours tell of progress every 0.5 s."""
+"""Without event or progress for so long, a watch is dead. Members of ours tell of progress every 0.5 s.
+
+One that is not told by itself is dead when its whole stream is that silent: a server leaves a request for progress
+without an answer while any watch of the stream has not caught up."""
 
 _ASK_AFTER_S = 2.0  # of silence: servers of others tell every 10 minutes unless asked
 _PATROL_S = 0.5
+_STOOD_STILL_S = 3 * _PATROL_S
 _FRAGMENTS_LIMIT = 1 << 20  # events of one response that came in fragments
 _EVERY_WATCH = -1  # the id in an answer to a progress request
 _MESSAGE_HEAD = 5
@@ -42,14 +46,15 @@ Event = tuple[int, Literal["put", "delete"], bytes, bytes]
 class Watch:
     """The WatchHandle of the contract."""
 
-    __slots__ = ("created", "created_revision", "deliver", "fragments", "heard", "number", "stream")
+    __slots__ = ("created", "created_revision", "deliver", "fragments", "heard", "notified", "number", "stream")
 
-    def __init__(self, stream: WatchStream, number: int, deliver: Deliver) -> None:
+    def __init__(self, stream: WatchStream, number: int, deliver: Deliver, *, notified: bool) -> None:
         self.created_revision = 0
         self.created: AsyncResult[End | None] = AsyncResult()
         self.deliver = deliver
         self.fragments: list[Event] = []
         self.heard = 0.0  # of it, by `monotonic`
+        self.notified = notified
         self.number = number
         self.stream = stream
 
@@ -64,21 +69,23 @@ class WatchStream:
         self.begun = False
         self.deadline = float("inf")
         self._connection = connection
+        self._window = connection.stream_window
         self._hub = get_hub()
         self._numbers = count(1)  # we number the watches ourselves, so that no answer can be mistaken
         self._creating: dict[int, Watch] = {}  # in the order of asking
         self._watches: dict[int, Watch] = {}
         self._reader = MessageReader()
+        self._halved = False  # it holds the beginning of a message
         self._inbox: list[bytes] = []
         self._inbox_bytes = 0
         self._owed = 0  # bytes received and not yet given back to the stream's window
         self._end: End | None = None
         self._stopped = False
         self._sleeper: Waiter | None = None
-        self._patrolled = self._asked = monotonic()
+        self._patrolled = self._asked = self._heard = monotonic()
         self._number = connection.start(block, self)
         self._clock = self._hub.loop.timer(_PATROL_S, _PATROL_S, ref=False)
-        self._clock.start(self._wake)
+        self._clock.start(self._tick)
         gevent.spawn(self._live)
 
     @property
@@ -96,13 +103,23 @@ class WatchStream:
         return len(self._creating) + len(self._watches)
 
     def watch(
-        self, key: bytes, range_end: bytes, start_revision: int, deliver: Deliver, timeout_s: float
+        self,
+        key: bytes,
+        range_end: bytes,
+        start_revision: int,
+        deliver: Deliver,
+        timeout_s: float,
+        *,
+        notified: bool = True,
     ) -> Watch | End:
-        """Wait until the server has created it. An End when it refused or did not answer in time."""
+        """Wait until the server has created it. An End when it refused or did not answer in time.
+
+        With `notified` the server tells of progress by itself, else it is asked, for the whole stream at once.
+        """
         began = monotonic()
-        watch = Watch(self, next(self._numbers), deliver)
+        watch = Watch(self, next(self._numbers), deliver, notified=notified)
         self._creating[watch.number] = watch
-        self._ask(_create(watch.number, key, range_end, start_revision))
+        self._ask(_create(watch.number, key, range_end, start_revision, notified=notified))
         try:
             watch.created.wait(timeout=max(timeout_s, 0))
         finally:
@@ -130,14 +147,27 @@ class WatchStream:
     # ── in the hub ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def data(self, payload: bytes) -> int:
-        messages = self._reader.feed(payload)
-        self._owed += len(payload)
-        if self._owed > STREAM_WINDOW:
+        """In the load path: nearly always a frame is one whole message, and the greenlet is awake or told already."""
+        size = len(payload)
+        self._owed += size
+        if (
+            not self._halved
+            and payload[:1] == b"\0"
+            and int.from_bytes(payload[1:_MESSAGE_HEAD]) == size - _MESSAGE_HEAD
+        ):
+            self._inbox.append(payload[_MESSAGE_HEAD:])
+            self._inbox_bytes += size
+        else:
+            messages = self._reader.feed(payload)
+            self._halved = self._reader.held > 0
+            self._inbox_bytes += sum(map(len, messages)) + _MESSAGE_HEAD * len(messages)
+            self._inbox.extend(messages)
+        if self._owed > self._window:
             raise ProtocolBroken(Code.FLOW_CONTROL_ERROR, "more on a watch stream than its window allows")
-        self._inbox_bytes += sum(map(len, messages)) + _MESSAGE_HEAD * len(messages)
-        self._inbox.extend(messages)
-        self._give_back()
-        self._wake()
+        if self._owed - self._inbox_bytes >= self._window // 4:
+            self._give_back()
+        if self._sleeper:
+            self._wake()
         return 0
 
     def end(self, end: End) -> None:
@@ -150,10 +180,22 @@ class WatchStream:
             self._hub.loop.run_callback(self._sleeper.switch, None)
             self._sleeper = None
 
+    def _tick(self) -> None:
+        """Wake the greenlet when there is something to look after: with many streams most looks find nothing."""
+        now = monotonic()
+        calm = now - self._patrolled <= _STOOD_STILL_S and now - self._silent_since(now) <= _ASK_AFTER_S
+        if not calm:
+            self._wake()
+        elif self._sleeper:
+            self._patrolled = now
+
+    def _silent_since(self, now: float) -> float:
+        return min((watch.heard for watch in self._watches.values()), default=now)
+
     def _give_back(self) -> None:
         """What waits in the inbox stays owed, so a slow reader stops the server; half a message does not."""
         free = self._owed - self._inbox_bytes
-        if free >= STREAM_WINDOW // 4:
+        if free >= self._window // 4:
             self._owed -= free
             self._connection.give_back(self._number, free)
 
@@ -174,19 +216,32 @@ class WatchStream:
         self._close_all(self._end)
 
     def _read_inbox(self) -> None:
+        """In the load path: a response with events takes the short way to its watch."""
         batch, self._inbox = self._inbox, []
-        now = monotonic()
+        self._heard = now = monotonic()
+        parse, watch_of = pb.WatchResponse.FromString, self._watches.get
         for message in batch:
             self._inbox_bytes -= len(message) + _MESSAGE_HEAD
             try:
-                self._read(pb.WatchResponse.FromString(message), now)
+                response = parse(message)
             except DecodeError:
                 self._give_up("a message that is no WatchResponse")
                 return
+            watch = watch_of(response.watch_id)
+            if (
+                watch is None
+                or not (events := response.events)
+                or response.fragment
+                or watch.fragments
+                or response.canceled
+            ):
+                self._read(response, watch, now)
+                continue
+            watch.heard = now
+            self._tell(watch, WatchMessage("events", response.header.revision, _told(events)))
         self._give_back()
 
-    def _read(self, response: pb.WatchResponse, now: float) -> None:
-        watch = self._watches.get(response.watch_id)
+    def _read(self, response: pb.WatchResponse, watch: Watch | None, now: float) -> None:
         if watch and response.events:
             watch.heard = now
             self._read_events(watch, response)
@@ -207,10 +262,7 @@ class WatchStream:
 
     def _read_events(self, watch: Watch, response: pb.WatchResponse) -> None:
         """Fragments are merged: events of one revision are not split between messages."""
-        events: list[Event] = [
-            ((kv := event.kv).mod_revision, "delete" if event.type else "put", kv.key, kv.value)
-            for event in response.events
-        ]
+        events = _told(response.events)
         if response.fragment or watch.fragments:
             watch.fragments += events
             if len(watch.fragments) > _FRAGMENTS_LIMIT:
@@ -241,21 +293,29 @@ class WatchStream:
         watch.created.set(None)
 
     def _patrol(self, now: float) -> None:
-        """Only with an empty inbox: what was not read yet is no silence."""
+        """Only with an empty inbox: what was not read yet is no silence. Not at every wake: it looks at all watches."""
+        if now - self._patrolled < _PATROL_S / 2:
+            return
         before, self._patrolled = self._patrolled, now
-        if now - before > 3 * _PATROL_S:  # this process or a slow `deliver` stood still, so silence proves nothing
+        if now - before > _STOOD_STILL_S:  # this process or a slow `deliver` stood still, so silence proves nothing
+            self._heard = now
             for watch in self._watches.values():
                 watch.heard = now
-        silent_since = min((watch.heard for watch in self._watches.values()), default=now)
+        silent_since = self._silent_since(now)
         if now - silent_since > PROGRESS_DEADLINE_S:
             self._end_silent(now)
-        elif now - silent_since > _ASK_AFTER_S < now - self._asked:
+        if now - silent_since > _ASK_AFTER_S < now - self._asked:
             self._asked = now
             self._ask(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
 
     def _end_silent(self, now: float) -> None:
         detail = f"neither event nor progress for {PROGRESS_DEADLINE_S:g} s"
-        silent = [watch for watch in self._watches.values() if now - watch.heard > PROGRESS_DEADLINE_S]
+        dead = now - self._heard > PROGRESS_DEADLINE_S
+        silent = [
+            watch
+            for watch in self._watches.values()
+            if now - watch.heard > PROGRESS_DEADLINE_S and (watch.notified or dead)
+        ]
         for watch in silent:
             self.forget(watch)
         if now - self._connection.pulse.heard > PROGRESS_DEADLINE_S:
@@ -293,12 +353,16 @@ class WatchStream:
             self._connection.send(self._number, request.SerializeToString())
 
 
-def _create(number: int, key: bytes, range_end: bytes, start_revision: int) -> pb.WatchRequest:
+def _told(events: Sequence[pb.Event]) -> list[Event]:
+    return [((kv := each.kv).mod_revision, "delete" if each.type else "put", kv.key, kv.value) for each in events]
+
+
+def _create(number: int, key: bytes, range_end: bytes, start_revision: int, *, notified: bool) -> pb.WatchRequest:
     create = pb.WatchCreateRequest(
         key=key,
         range_end=range_end,
         start_revision=start_revision,
-        progress_notify=True,
+        progress_notify=notified,
         watch_id=number,
         fragment=True,
     )
