@@ -23,13 +23,14 @@ test: setup  ## everything: style, types, unit, integration and end-to-end tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto -m unit
+	$(BIN)/pytest -m "not unit"
 
-check: setup  ## what to run before each commit, under a minute
+check: setup  ## what to run before each commit, about a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m unit
+	$(BIN)/pytest -q -n auto -m unit
 
 e2e: setup  ## whole runs as a user starts them
 	$(BIN)/pytest -m e2e

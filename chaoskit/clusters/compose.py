@@ -14,7 +14,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from chaoskit.clusters.addresses import show
-from chaoskit.clusters.docker_layout import API_PORT, EDGE, Layout
+from chaoskit.clusters.docker_layout import API_PORT, EDGE, TOXIPROXY_SYSCTLS, Layout
 from chaoskit.clusters.official_images import built_image, official_image
 from chaoskit.clusters.toxiproxy import VERSION as TOXIPROXY_VERSION
 from chaoskit.contracts import ImageSource, System
@@ -69,6 +69,7 @@ def _toxiproxy(layout: Layout, image: str) -> dict[str, object]:
         "configs": [{"source": "proxies", "target": f"/{_PROXIES}"}],
         "ports": [f"{show(layout.outside(door))}:{inside}" for door, inside in layout.doors().items()],
         "cap_drop": ["ALL"],
+        "sysctls": TOXIPROXY_SYSCTLS,
         "networks": {name: {"ipv4_address": layout.toxiproxy(name)} for name in layout.networks()},
     }
 

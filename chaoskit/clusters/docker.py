@@ -33,6 +33,7 @@ from chaoskit.clusters.docker_images import Image, image_for
 from chaoskit.clusters.docker_layout import (
     API_PORT,
     EDGE,
+    TOXIPROXY_SYSCTLS,
     Layout,
     free_blocks,
     link_door,
@@ -336,6 +337,7 @@ class DockerCluster:
                 ports={f"{layout.doors()[door]}/tcp": layout.outside(door) for door in layout.ports},
                 labels=self._labels,
                 mounts=[Mount(_disk(member), self._volume(member)) for member in self.members if self._with_disks],
+                sysctls=TOXIPROXY_SYSCTLS,
                 **self._at(EDGE, layout.toxiproxy(EDGE)),
             )
             for member in self.members:  # one after the other: they change the same container

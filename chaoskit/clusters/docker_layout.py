@@ -29,6 +29,10 @@ EDGE = "edge"
 OBSERVER = "observer"
 API_PORT = 8474
 CLIENT_PORT = 2379
+TOXIPROXY_SYSCTLS = {"net.ipv4.tcp_syn_retries": "1"}
+"""Toxiproxy takes the next connection of a link when it has reached the member for the one before. The address of a
+stopped container is silent, and the usual six repeats come after 1, 3, 7, 15 … s: a member that was away for 10 s would
+be reached up to 15 s after its return. With one, an attempt ends after 3 s."""
 _PEER_PORT = 2380  # + number: one per member, because every member's proxies share one address
 _POOL = IPv4Network("198.18.0.0/15")  # set aside for tests of networks (RFC 2544), so nobody routes there
 _PREFIX = 28

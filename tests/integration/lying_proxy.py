@@ -6,6 +6,7 @@ It exists to test the checkers: what it drops, repeats or reorders must be count
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,9 @@ from typing import Any
 import grpc
 
 from chaoskit.systems.etcd import rpc_pb2
+
+READ_HELD_S = 0.03
+"""How long a key that was read is held back, so that others write it before the reader's transaction comes."""
 
 _STREAMS = {"/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"}
 
@@ -87,7 +91,10 @@ class _Teller:
         if twist is None:
             return ask(request)
         with self._lock:
-            return twist(request, ask)
+            answer = twist(request, ask)
+        if kind == "Range" and not rpc_pb2.RangeRequest.FromString(request).limit:
+            time.sleep(READ_HELD_S)
+        return answer
 
     def _page(self, request: bytes, ask: Callable[[bytes], bytes]) -> bytes:
         answer = rpc_pb2.RangeResponse.FromString(ask(request))

@@ -22,7 +22,7 @@ from chaoskit.clusters.docker import DockerCluster
 from chaoskit.clusters.docker_daemon import Daemon, endpoint
 from chaoskit.clusters.docker_images import image_for
 from chaoskit.clusters.docker_layout import API_PORT, EDGE
-from chaoskit.contracts import ClusterWish, System
+from chaoskit.contracts import ClusterWish, Down, System
 from chaoskit.errors import ClusterNotReady, InfrastructureError
 from chaoskit.systems import SYSTEMS
 from chaoskit.topology import Link, member_names
@@ -156,6 +156,17 @@ def test_addresses_and_ports_are_the_same_after_everything_was_restarted(
 def where(hands: DockerHands, run_id: str, name: str) -> tuple[object, object]:
     settings = hands.container(run_id, name).attrs["NetworkSettings"]
     return {name: each["IPAddress"] for name, each in settings["Networks"].items()}, settings["Ports"]
+
+
+def test_a_member_that_was_away_for_long_is_reached_soon_after_its_return(cluster: DockerCluster) -> None:
+    """Its peers have tried in vain all the time, and Toxiproxy with them: one that waits must not keep others off."""
+    cluster.inflict("down", Down(("n2",)))
+    time.sleep(12)  # an attempt at 8 s of it would be repeated 15 s later
+    cluster.release("down")
+    returned = time.monotonic()
+    for link in (Link("n1", "n2"), Link("n3", "n2"), Link("client", "n2")):
+        while not cluster.probe(link, 0.5).answered:
+            assert time.monotonic() < returned + 4, f"{link} is still silent"
 
 
 def test_a_sweep_takes_what_a_dead_owner_left_and_nothing_else(

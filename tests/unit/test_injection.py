@@ -137,7 +137,6 @@ MEMBERS = ("n1", "n2", "n3")
         (Cut(frozenset({Link("n1", "n2"), Link("n2", "n1")})), ["n1->n2", "n2->n1"]),
         (Toxic(frozenset({Link("client", "n3")}), "latency", (("latency", 5),)), ["client->n3"]),
     ],
-    ids=str,
 )
 def test_the_targets_of_a_harm_are_members_where_one_stands_out(harm: Harm, aimed_at: list[str]) -> None:
     assert list(injection.targets(harm)) == aimed_at
@@ -158,7 +157,6 @@ def test_the_targets_of_a_harm_are_members_where_one_stands_out(harm: Harm, aime
         (Limited(("n1",), "cpu", 2), [Limited(("n1",), "cpu", 1)], None),
         (Limited(("n1",), "cpu", 2), [Limited(("n1",), "disk_write", 1)], Limited(("n1",), "cpu", 2)),
     ],
-    ids=str,
 )
 def test_what_another_fault_still_holds_is_left_out_of_the_proof_that_ours_is_gone(
     harm: Harm, held: list[Harm], left: Harm | None
