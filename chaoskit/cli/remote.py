@@ -26,8 +26,8 @@ Listen = Annotated[
     typer.Option(
         "--listen",
         metavar="ADDRESS:PORT",
-        help="Where they join. With an address that is not loopback, the members listen there too, for the run's "
-        "time and without any password.",
+        help="Where they join. With an address that is not loopback, the processes of the run's cluster listen there, "
+        "too, for the run's time and without any password.",
     ),
 ]
 TokenFile = Annotated[
@@ -35,7 +35,7 @@ TokenFile = Annotated[
 ]
 DEFAULT_LISTEN = f"127.0.0.1:{DEFAULT_PORT}"
 _PORTS = 65535
-_REACHABLE = "process"
+_REACHABLE = ("process", "external")
 
 
 def elsewhere_of(plans: Sequence[Plan], workers: int, listen: str, token_file: Path | None) -> Elsewhere | None:
@@ -60,13 +60,13 @@ def elsewhere_of(plans: Sequence[Plan], workers: int, listen: str, token_file: P
 
 def reachable(plan: Plan, elsewhere: Elsewhere | None) -> Plan:
     """The plan on a backend whose members other machines can reach, if they have to. Raises InvalidExperiment."""
-    if elsewhere is None or not elsewhere.exposed or plan.cluster.backend == _REACHABLE:
+    if elsewhere is None or not elsewhere.exposed or plan.cluster.backend in _REACHABLE:
         return plan
     if plan.cluster.backend == AUTO:
-        return plan.on(_REACHABLE)
+        return plan.on("process")
     raise _refused(
         f"members on the backend {plan.cluster.backend} cannot be reached from other machines; "
-        f"--backend {_REACHABLE} has them listen at the address of --listen",
+        f"--backend process has them listen at the address of --listen",
         "--listen",
     )
 

@@ -31,6 +31,7 @@ WELCOME_VARIABLE = "CHAOSKIT_LOAD_WELCOME"  # the Welcome, as JSON
 _POLL_MS = 200
 _ASK_AGAIN_S = 2.0
 _LEAVE_S = 5.0
+_FAREWELL_MS = 2000  # for the last message to go out
 _GONE_EXIT = 4  # of the locustfile, when its master goes away
 
 
@@ -55,7 +56,8 @@ class _Way:
 def join(
     address: tuple[str, int], token: str, patience_s: float, stopping: Callable[[], bool]
 ) -> remote.Welcome | None:
-    """Ask for a place until there is an answer; None when stopped. Raises LoadError that says what is in the way."""
+    """Ask for a place until there is an answer; None when stopped. Raises LoadError that says what is in the way, also
+    when this machine lacks what the members ask for: then the place is given back."""
     import zmq  # noqa: PLC0415  only here and in Locust
     from zmq.utils.monitor import parse_monitor_message  # noqa: PLC0415
 
@@ -85,10 +87,14 @@ def join(
                 if way.broken_handshakes > 1:
                     break
                 if way.connected and time.monotonic() > ask_at:
-                    dealer.send(msgspec.msgpack.encode((remote.TYPE, remote.encode(asked), name)))
+                    dealer.send(_message(asked, name))
                     ask_at = time.monotonic() + _ASK_AGAIN_S
-                if dealer.poll(_POLL_MS) and (answer := _answer(dealer.recv())):
-                    return answer
+                if dealer.poll(_POLL_MS) and (welcome := _answer(dealer.recv())):
+                    if why := _lacking(welcome):
+                        dealer.linger = _FAREWELL_MS
+                        dealer.send(_message(remote.Declined(welcome.ticket, why), name))
+                        raise LoadError(why)
+                    return welcome
         finally:
             dealer.disable_monitor()
     raise LoadError(way.problem(where))
@@ -153,6 +159,16 @@ def _note(way: _Way, event: int, zmq: Any) -> None:
         way.broken_handshakes += 1
     else:
         way.connected = False
+
+
+def _message(said: remote.FromWorker, name: str) -> bytes:
+    """As Locust's own worker would say it."""
+    return msgspec.msgpack.encode((remote.TYPE, remote.encode(said), name))
+
+
+def _lacking(welcome: remote.Welcome) -> str:
+    missing = msgspec.json.decode(welcome.order, type=LoadOrder).access.missing()
+    return f"the members ask for what this machine lacks: {'; '.join(missing)}" if missing else ""
 
 
 def _answer(message: bytes) -> remote.Welcome | None:

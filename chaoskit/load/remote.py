@@ -32,6 +32,13 @@ class Join(_Message, frozen=True, tag=True):
     clock: str  # as `clock_name` says
 
 
+class Declined(_Message, frozen=True, tag=True):
+    """The place that the ticket was given for goes back: this machine lacks something."""
+
+    ticket: str
+    why: str
+
+
 class Here(_Message, frozen=True, tag=True):
     """The Locust worker that the ticket was given for, with how many users of each class it has."""
 
@@ -96,7 +103,7 @@ class Expelled(_Message, frozen=True, tag=True):
     why: str
 
 
-FromWorker = Join | Here | Said | Piece | Ping | Leaving
+FromWorker = Join | Declined | Here | Said | Piece | Ping | Leaving
 FromMaster = Welcome | Refused | Told | Stored | Pong | Expelled
 
 encode = msgspec.msgpack.Encoder().encode

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from chaoskit.clusters.procfs import markers
 from chaoskit.contracts import Cluster, Say
+from chaoskit.errors import ClusterNotReady
 from chaoskit.experiment.plan import Burst, Plan, Search
 from chaoskit.load.master import SILENCE_LIMIT_S, LocustMaster
 from chaoskit.load.order import LoadOrder, SearchOrder, WorkloadOrder
@@ -38,7 +41,9 @@ def make_load(
     web_ui_port: int = 0,
 ) -> Workers:  # fmt: skip
     """The workers of the plan: processes of this machine, of which the first shows Locust's page if there is a port for
-    it, and those that are to join."""
+    it, and those that are to join. Raises ClusterNotReady when these could not reach a member."""
+    if elsewhere and elsewhere.exposed and (hidden := sorted(_hidden(cluster))):
+        raise ClusterNotReady(f"workers on other machines cannot reach {', '.join(hidden)}: that is loopback")
     environment = worker_environment(plan, run_id)
     orders = load_orders(plan, run_id, prefix, cluster, rundir)
     here = len(orders) - (elsewhere.workers if elsewhere else 0)
@@ -88,6 +93,18 @@ def load_orders(plan: Plan, run_id: str, prefix: str, cluster: Cluster, rundir: 
         )
         for worker in range(workers)
     ]
+
+
+def _hidden(cluster: Cluster) -> Iterator[str]:
+    """Members whose clients have to be on this machine."""
+    for member, endpoint in cluster.client_endpoints().items():
+        host = endpoint.rpartition(":")[0].strip("[]")
+        try:
+            hidden = ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            hidden = host == "localhost"
+        if hidden:
+            yield f"{member} at {endpoint}"
 
 
 def worker_environment(plan: Plan, run_id: str) -> dict[str, str]:

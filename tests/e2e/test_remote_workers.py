@@ -18,6 +18,9 @@ from chaoskit.history import History, load
 from tests.e2e.chaoskit_process import Finished, broken, chaoskit, conclusive, start
 from tests.e2e.machines import HOST, Network, network, pid_of_remote_worker, start_worker
 from tests.e2e.test_interruption import wait_for_line
+from tests.integration.certificates import Certificates
+from tests.integration.etcd_members import Members
+from tests.integration.guest_house import PASSWORD, USER, VARIABLE, Owner, mutual_tls, tls_flags
 
 pytestmark = pytest.mark.e2e
 
@@ -170,6 +173,75 @@ def test_a_remote_worker_is_lost(
         clients = {op.client for op in history.operations if op.kind == "put"}
         again = {op.client for op in history.operations if op.kind == "put" and op.due_ns > mark.at_ns + 0.5e9}
         assert again == clients
+
+
+def test_workers_on_other_machines_load_a_cluster_of_somebody_else(
+    machines: Network, tmp_path: Path, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With TLS and users: each worker takes certificates and password from its own machine, or says what it lacks."""
+    monkeypatch.setenv("CHAOSKIT_TOKEN", token)
+    certificates = Certificates(tmp_path / "certificates", HOST)
+    access = mutual_tls(certificates)
+    members = Members("3.6.14", tmp_path / "etcd", 1, tls_flags(certificates, mutual=True), access, HOST)
+    try:
+        Owner(members, access).let_in()
+        cert, key = certificates.client
+        (tmp_path / "guest.yaml").write_text(f"""
+title: Somebody else's
+cluster:
+  backend: external
+  endpoints: ["https://{members.endpoint}"]
+  tls: {{cacert: {certificates.ca}, cert: {cert}, key: {key}}}
+  auth: {{user: {USER}, password: "${{{VARIABLE}}}"}}
+load:
+  workers: 2
+  timeout: 5s
+  put: {{rate: 60/s, clients: 8}}
+  watch: {{watchers: 4}}
+warmup: 1s
+method: [{{wait: 3s}}]
+slo: [watch.lost == 0]
+""")
+        where = ("--remote-workers", "2", "--listen", WHERE)
+        out = ("--json", "--out", str(tmp_path / "reports"))
+        with monkeypatch.context() as informed:
+            informed.setenv(VARIABLE, PASSWORD)
+            run = start("run", "guest.yaml", *where, *out, cwd=tmp_path)
+            first = start_worker(machines.machine(), "--master", WHERE, cwd=tmp_path, token=token)
+        ignorant = start_worker(machines.machine(), "--master", WHERE, cwd=tmp_path, token=token)
+        told = ended(ignorant, 30)
+        assert told.code == 4
+        assert f"no password for user {USER}: the environment variable {VARIABLE} is not set" in told.err
+        monkeypatch.setenv(VARIABLE, PASSWORD)
+        wait_for_line(run, "was turned away: the members ask for what this machine lacks: no password for user")
+        second = start_worker(machines.made[-1], "--master", WHERE, cwd=tmp_path, token=token)
+        done = ended(run)
+        assert [ended(worker, 20).code for worker in (first, second)] == [0, 0]
+    finally:
+        members.close()
+    conclusive(done)
+    assert (done.code, broken(done.results)) == (0, []), done.err
+    assert {op.worker for op in load(next((tmp_path / "reports").glob("*/2*/history"))).operations} == {0, 1}
+    assert PASSWORD not in done.out + done.err
+
+
+def test_members_on_loopback_are_no_load_for_other_machines(
+    machines: Network, tmp_path: Path, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAOSKIT_TOKEN", token)
+    members = Members("3.6.14", tmp_path / "etcd")
+    try:
+        (tmp_path / "guest.yaml").write_text(
+            f"title: x\ncluster: {{backend: external, endpoints: ['http://{members.endpoint}']}}\n"
+            "load: {put: {rate: 10/s}}\nmethod: [{wait: 1s}]\n"
+        )
+        done = chaoskit(
+            "run", "guest.yaml", "--remote-workers", "1", "--listen", WHERE, "--out", str(tmp_path), cwd=tmp_path
+        )
+    finally:
+        members.close()
+    assert done.code == 4
+    assert f"workers on other machines cannot reach n1 at {members.endpoint}: that is loopback" in done.err
 
 
 def test_a_worker_says_why_it_cannot_join(tmp_path: Path, token: str, monkeypatch: pytest.MonkeyPatch) -> None:

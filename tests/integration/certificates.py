@@ -9,10 +9,11 @@ _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes
 
 
 class Certificates:
-    """A certificate authority, a server at 127.0.0.1, a client, and a stranger to them."""
+    """A certificate authority, a server at `host`, a client, and a stranger to them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self._folder = folder
+        self._host = host
         folder.mkdir(exist_ok=True)
         self.ca, ca_key = self._self_signed("ca")
         self.stranger, self.stranger_key = self._self_signed("stranger")
@@ -28,7 +29,7 @@ class Certificates:
         cert, key, request = (self._folder / f"{name}.{kind}" for kind in ("pem", "key", "csr"))
         _openssl("req", *_NEW_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
         names = self._folder / "names"
-        names.write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
+        names.write_text(f"subjectAltName=IP:{self._host}\nextendedKeyUsage=serverAuth,clientAuth\n")
         _openssl(
             "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
             "-extfile", names, "-out", cert,

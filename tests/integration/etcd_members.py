@@ -21,7 +21,7 @@ VERSIONS = ("3.5.33", "3.6.14", "3.7.1")
 
 
 class Members:
-    """A cluster of real processes on loopback, without Toxiproxy. Killed and removed by `close`."""
+    """A cluster of real processes, without Toxiproxy. Killed and removed by `close`."""
 
     def __init__(
         self,
@@ -30,15 +30,17 @@ class Members:
         count: int = 1,
         flags: Mapping[str, str] | None = None,
         access: Access = PLAIN,
+        host: str = "127.0.0.1",
     ) -> None:
-        """`access` is how its clients come: with TLS, for which `flags` have the members' own certificates."""
+        """`access` is how its clients come: with TLS, for which `flags` have the members' own certificates; to `host`,
+        an address of this machine."""
         self.system = Etcd(version, access)
         scheme = "https" if access.tls else "http"
         self._binary = binaries.find("etcd", version).path
         self._folder = folder
         folder.mkdir(exist_ok=True)
         self._flags = {"unsafe-no-fsync": "true"} | dict(flags or {})
-        self._addresses = [_addresses(f"n{number}", scheme) for number in range(1, count + 1)]
+        self._addresses = [_addresses(f"n{number}", scheme, host) for number in range(1, count + 1)]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for each in self._addresses:
             self.start(each.name)
@@ -110,9 +112,9 @@ def wait_until(true: Callable[[], object], deadline_s: float, what: str) -> None
         time.sleep(0.02)
 
 
-def _addresses(name: str, scheme: str) -> MemberAddresses:
+def _addresses(name: str, scheme: str, host: str) -> MemberAddresses:
     client_port, peer_port = _free_ports(2)
-    client, peer = f"{scheme}://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
+    client, peer = f"{scheme}://{host}:{client_port}", f"http://127.0.0.1:{peer_port}"
     return MemberAddresses(name, client, client, peer, peer)
 
 

@@ -128,6 +128,8 @@ class LoadMaster:
         match remote.decode_from_worker(msg.data):
             case remote.Join() as asked:
                 self._admit(msg.node_id, asked)
+            case remote.Declined(ticket, why):
+                self._take_back(ticket, why)
             case remote.Here(ticket, users):
                 self._arrived(msg.node_id, ticket, users)
             case remote.Ping(sent_ns):
@@ -157,6 +159,12 @@ class LoadMaster:
         place.ticket, place.given_at, place.host = secrets.token_hex(16), monotonic(), asked.host
         place.same_clock = asked.clock == self._clock
         self._send(client, remote.Welcome.of(place.number, place.ticket, place.same_clock, place.order))
+
+    def _take_back(self, ticket: str, why: str) -> None:
+        for place in self._places.values():
+            if place.ticket == ticket and not place.client:
+                place.ticket = ""
+                self._report(remote.TurnedAway(place.host, why))
 
     def _refusal(self, asked: remote.Join) -> str:
         if asked.version != self._version:
