@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoskit.contracts import WatchMessage
-from chaoskit.history import ShardReader, ShardWriter, WatchDelivery, WatchEvent
+from chaoskit.history import LogEvent, ShardReader, ShardWriter, WatchDelivery, WatchEvent
 from chaoskit.history.gathered import gather
 from chaoskit.history.records import value_head, value_id
 
@@ -70,3 +70,16 @@ def test_a_value_is_known_by_its_head_whether_it_was_cut_when_recorded_or_when_r
 
 def test_a_message_without_events_still_is_one() -> None:
     assert WatchMessage("progress", 7) == WatchMessage("progress", 7, ())
+
+
+def test_what_several_members_and_watches_say_of_one_write_is_held_once() -> None:
+    """Judging holds a whole run: with three members and many watches their events are most of it."""
+    logs = [
+        LogEvent(member, 7, "put", f"/key/{1}", f"0.{number}", 0, 1)
+        for number in range(5)
+        for member in ("n1", "n2", "n3")
+    ]
+    packed = [WatchDelivery(0, watch, 0, 1, 1, [(7, "put", b"/key/1", b"%d" % 77)]) for watch in range(3)]
+    found = gather([*logs, *packed])
+    assert (len({id(event.value) for event in found.log}), len({id(event.key) for event in found.log})) == (5, 1)
+    assert len({id(event.value) for event in found.watch_events}) == 1
