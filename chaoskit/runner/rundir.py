@@ -154,6 +154,10 @@ def _links(base: Path) -> Iterable[Path]:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first, *others = error.errors(include_url=False, include_input=False)
+        where = ".".join(map(str, first["loc"]))
+        return f"{where}{': ' * bool(where)}{first['msg']}" + f" (and {len(others)} more)" * bool(others)
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -146,6 +146,14 @@ def test_a_half_written_run_is_refused_with_the_file_that_is_wrong(
         run.load()
 
 
+def test_a_plan_of_another_version_is_refused_with_its_first_mistake(base: Path) -> None:
+    run = finished_run(base)
+    plan = json.loads(run.plan.read_text())
+    run.plan.write_text(json.dumps(plan | {"load": plan["load"] | {"workers": "many"}, "colour": "red"}))
+    with pytest.raises(InvalidExperiment, match=r"load\.workers: .*valid integer.* \(and 1 more\)"):
+        run.load()
+
+
 def test_a_run_without_history_is_refused(base: Path) -> None:
     run = finished_run(base)
     (run.history / "controller.shard").unlink()
