@@ -65,9 +65,17 @@ def test_a_freeze_of_two_seconds_shows_in_p99_and_in_the_write_gap(tmp_path: Pat
     )
 
 
-@pytest.mark.parametrize("version", ["3.5.33", "3.6.14", "3.7.1"])
-@pytest.mark.parametrize("members", [3, 5])
-@pytest.mark.parametrize("mode", ["blackhole", "reject"])
+@pytest.mark.parametrize(  # every pair of two of these, not every three
+    ("version", "members", "mode"),
+    [
+        ("3.5.33", 3, "blackhole"),
+        ("3.5.33", 5, "reject"),
+        ("3.6.14", 3, "reject"),
+        ("3.6.14", 5, "blackhole"),
+        ("3.7.1", 3, "reject"),
+        ("3.7.1", 5, "blackhole"),
+    ],
+)
 def test_the_majority_writes_again_and_the_minority_does_not(
     tmp_path: Path, version: str, members: int, mode: str
 ) -> None:

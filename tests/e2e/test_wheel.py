@@ -15,6 +15,7 @@ from tests.e2e.chaoskit_process import STEADY, Finished, conclusive
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
+SHORTER = ("--set", "method[0].wait=4s", "--set", "method[1].for=5s", "--set", "method[3].for=2s")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -59,7 +60,7 @@ def test_the_wheel_runs_a_packaged_experiment_from_an_empty_environment(
     subprocess.run([*pip, *locked, wheel], check=True, cwd=tmp_path)
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
     run = subprocess.run(
-        [tmp_path / "venv/bin/chaoskit", "run", "partition.yaml", *STEADY, "--json", "--quiet"],
+        [tmp_path / "venv/bin/chaoskit", "run", "partition.yaml", *STEADY, *SHORTER, "--json", "--quiet"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=180,
     )  # fmt: skip
     results = conclusive(Finished(run.returncode, run.stdout, run.stderr)).results

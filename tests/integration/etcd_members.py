@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from chaoskit.access import PLAIN, Access
@@ -16,6 +15,7 @@ from chaoskit.contracts import MemberAddresses, MemberStatus
 from chaoskit.systems.etcd import rpc_pb2 as pb
 from chaoskit.systems.etcd.rpc import COMPACT, Rpc
 from chaoskit.systems.etcd.system import Etcd
+from tests.ports import free_port
 
 VERSIONS = ("3.5.33", "3.6.14", "3.7.1")
 
@@ -44,8 +44,14 @@ class Members:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for each in self._addresses:
             self.start(each.name)
-        for endpoint in self.endpoints:
-            wait_until(lambda endpoint=endpoint: self._led(endpoint), 20, f"a leader at {endpoint}")  # type: ignore[misc]
+        try:
+            for endpoint in self.endpoints:
+                wait_until(lambda endpoint=endpoint: self._led(endpoint), 20, f"a leader at {endpoint}")  # type: ignore[misc]
+        except BaseException:
+            for each in self._processes.values():  # their logs stay
+                each.kill()
+                each.wait()
+            raise
 
     @property
     def endpoints(self) -> list[str]:
@@ -113,14 +119,5 @@ def wait_until(true: Callable[[], object], deadline_s: float, what: str) -> None
 
 
 def _addresses(name: str, scheme: str, host: str) -> MemberAddresses:
-    client_port, peer_port = _free_ports(2)
-    client, peer = f"{scheme}://{host}:{client_port}", f"http://127.0.0.1:{peer_port}"
+    client, peer = f"{scheme}://{host}:{free_port()}", f"http://127.0.0.1:{free_port()}"
     return MemberAddresses(name, client, client, peer, peer)
-
-
-def _free_ports(count: int) -> Sequence[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in listeners]
-    for each in listeners:
-        each.close()
-    return ports

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from base64 import b64decode
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from chaoskit.clusters import binaries
 from chaoskit.clusters.toxiproxy import VERSION as TOXIPROXY_VERSION
 from tests.integration.certificates import Certificates
 from tests.integration.etcd_members import Members, wait_until
+from tests.ports import free_port
 
 PASSWORD = "swordfish-4711"
 OWNER_PASSWORD = "owner-4711"
@@ -122,8 +122,3 @@ class Toxiproxy:
             return requests.get(f"http://{self.address}/version", timeout=1).ok
         except requests.RequestException:
             return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

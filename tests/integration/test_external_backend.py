@@ -26,7 +26,8 @@ from chaoskit.systems.etcd.system import Etcd
 from chaoskit.topology import Link, isolate, member_names
 from tests.integration.certificates import Certificates
 from tests.integration.etcd_members import Members, wait_until
-from tests.integration.guest_house import PASSWORD, USER, VARIABLE, Owner, Toxiproxy, free_port, mutual_tls, tls_flags
+from tests.integration.guest_house import PASSWORD, USER, VARIABLE, Owner, Toxiproxy, mutual_tls, tls_flags
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 

@@ -28,6 +28,7 @@ from chaoskit.load import LoadOrder, LoadProcess, WorkloadOrder
 from chaoskit.spec import Spec
 from chaoskit.systems.etcd.clients import CLIENTS
 from chaoskit.workloads import WORKLOADS
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -96,12 +97,6 @@ class Etcd:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(what: Callable[[], bool], deadline_s: float, name: str) -> None:
