@@ -73,6 +73,17 @@ def test_a_call_in_flight_is_written_at_the_next_flush_and_only_there(recorder: 
     assert (record.done_ns, record.outcome) == (0, Outcome.UNKNOWN)
 
 
+def test_a_flush_that_mentions_nothing_leaves_calls_in_flight_to_the_next_that_does(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    begun(recorder, 10)
+    recorder.flush(mention=False)
+    recorder.flush(mention=False)
+    assert written(tmp_path) == []
+    recorder.flush()
+    assert len(written(tmp_path)) == 1
+
+
 def test_a_call_in_flight_when_its_worker_died_is_unknown_in_the_history(recorder: Recorder, tmp_path: Path) -> None:
     begun(recorder, 10)
     recorder.flush()

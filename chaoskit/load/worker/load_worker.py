@@ -42,8 +42,9 @@ from chaoskit.load.worker.wire import Wire
 
 _log = logging.getLogger(__name__)
 
-_FLUSH_S = 0.25  # what a killed worker can forget
-_FLUSHES_PER_SECOND = 4
+_FLUSH_S = 0.05  # often and little: arrivals wait while records are written
+_FLUSHES_PER_SECOND = 20
+_FLUSHES_PER_MENTION = 5  # of calls in flight: what a killed worker can forget
 _WRITING_MARGIN_S = 2.0  # of the finish deadline, for giving up calls and writing
 _PR_SET_PDEATHSIG = 1
 _BROKEN_EXIT = 3
@@ -255,16 +256,19 @@ class LoadWorker:
                 return
             if turn % _FLUSHES_PER_SECOND == 0:
                 self._second()
-            self._recorder.flush()
+            else:
+                self._recorder.flush(mention=turn % _FLUSHES_PER_MENTION == 1)
 
     def _second(self) -> None:
         live = self._recorder.live
-        self._locust.add(live.responses_ns)
+        responses_ns = dict(live.responses_ns)
         health = self._health.sample(self._order.worker, live.sent, live.ok.total())
         self._recorder.add(health)
         response = live.response()
         self._wire.send(channel.Second(self._sample(health, response), response))
         live.turn()
+        gevent.sleep(_FLUSH_S / 2)  # arrivals that waited for this go first
+        self._locust.add(responses_ns)
 
     def _sample(self, health: GeneratorSample, response: Mapping[str, intervals.Buckets]) -> LiveSample:
         live = self._recorder.live

@@ -1,7 +1,7 @@
 """Where every operation and watch message of a worker goes: into its shard and the live counts.
 
-Nothing is kept beyond a flush but what is in flight. An operation in flight at a flush is written as such, once, so
-that a killed worker leaves no call unmentioned that was older than one flush.
+Nothing is kept beyond a flush but what is in flight. That is mentioned by some flushes, each operation once, so that a
+killed worker leaves no call unmentioned that was older than the last of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Recorder:
         self.add: Callable[[Record], None] = writer.add
         self._writer = writer
         self._refused = refused
-        self._flushed_ns = 0
+        self._mentioned_ns = 0
         self._strange: set[str] = set()
 
     def begin(self, op: Call) -> None:
@@ -65,13 +65,14 @@ class Recorder:
             _log.warning("the client raised what it should have translated", exc_info=error)
         return f"{name}: {error}"
 
-    def flush(self) -> None:
-        """Write what was recorded, and what is in flight and was not when last flushed."""
-        for op in reversed(self.in_flight.values()):
-            if op.sent_ns <= self._flushed_ns:
-                break
-            self.add(op)
-        self._flushed_ns = monotonic_ns()
+    def flush(self, *, mention: bool = True) -> None:
+        """Write what was recorded, and with `mention` what is in flight and was not when it was last asked for."""
+        if mention:
+            for op in reversed(self.in_flight.values()):
+                if op.sent_ns <= self._mentioned_ns:
+                    break
+                self.add(op)
+            self._mentioned_ns = monotonic_ns()
         self._writer.flush()
 
     def close(self) -> None:
