@@ -251,3 +251,17 @@ def test_a_faster_contender_is_drawn_higher() -> None:
 
 def test_a_plot_of_nothing_is_still_a_picture() -> None:
     ET.fromstring(plot.svg([]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "mib", "says"),
+    [
+        (600.0, [70, 72, 71], "**72 MiB** at most, 70 after a tenth | yes |"),
+        (600.0, [70, 72, 90], "**90 MiB** at most, 70 after a tenth | **no** |"),
+        (600.0, [290, 300, 290], "**300 MiB** at most, 290 after a tenth | **no** |"),
+        (60.0, [70, 72, 71], "not measured | |"),
+    ],
+)
+def test_memory_has_a_goal_for_ten_minutes_and_is_to_be_flat(seconds: float, mib: list[int], says: str) -> None:
+    soak = Soak(5000, seconds, [each << 20 for each in mib])
+    assert reports.goals([], soak).endswith(says)
