@@ -52,7 +52,7 @@ def _local_worker() -> LoadWorker:
 
 def _remote_worker() -> LoadWorker:
     welcome = msgspec.json.decode(os.environ[WELCOME_VARIABLE], type=remote.Welcome)
-    order = msgspec.json.decode(welcome.order, type=LoadOrder)
+    order = welcome.load_order()
     wire = RemoteWire(welcome)
     rpc.install(keys(os.environ.pop(VARIABLE)), _master_gone)
     for number in (signal.SIGTERM, signal.SIGINT):

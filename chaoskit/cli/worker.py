@@ -7,14 +7,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from chaoskit.cli.remote import parse_address
 from chaoskit.clusters.procfs import markers
 from chaoskit.errors import InvalidExperiment, LoadError, Problem
 from chaoskit.load import joining
-from chaoskit.load.order import LoadOrder
 from chaoskit.load.token import VARIABLE, given_token
 from chaoskit.systems.etcd.clients import CLIENTS
 from chaoskit.units import parse_duration
@@ -63,7 +61,7 @@ def _serve(address: tuple[str, int], token: str, patience_s: float, stopped: lis
     _say(f"asking for a place at {address[0]}:{address[1]}")
     welcome = joining.join(address, token, patience_s, lambda: bool(stopped))
     if welcome:
-        order = msgspec.json.decode(welcome.order, type=LoadOrder)
+        order = welcome.load_order()
         environment = {**CLIENTS[order.client]().environment, **markers(order.run_id)}
         joining.work(welcome, address, token, environment, _say, lambda: bool(stopped))
 

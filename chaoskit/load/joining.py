@@ -24,7 +24,6 @@ from chaoskit.contracts import Say
 from chaoskit.errors import LoadError
 from chaoskit.load import remote
 from chaoskit.load.child import LOCUSTFILE, exit_words, locust_argv, locust_environment, prefer
-from chaoskit.load.order import LoadOrder
 from chaoskit.load.token import VARIABLE, keys
 
 WELCOME_VARIABLE = "CHAOSKIT_LOAD_WELCOME"  # the Welcome, as JSON
@@ -110,7 +109,7 @@ def work(
 ) -> None:
     """Be the parent of the Locust worker until it ends. Raises LoadError when it did not end in order."""
     host, port = address
-    order = msgspec.json.decode(welcome.order, type=LoadOrder)
+    order = welcome.load_order()
     variables = {VARIABLE: token, WELCOME_VARIABLE: msgspec.json.encode(welcome).decode()}
     say(f"worker {welcome.number} of run {order.run_id}: making load on {', '.join(order.endpoints.values())}")
     process = subprocess.Popen(
@@ -167,7 +166,7 @@ def _message(said: remote.FromWorker, name: str) -> bytes:
 
 
 def _lacking(welcome: remote.Welcome) -> str:
-    missing = msgspec.json.decode(welcome.order, type=LoadOrder).access.missing()
+    missing = welcome.load_order().access.missing()
     return f"the members ask for what this machine lacks: {'; '.join(missing)}" if missing else ""
 
 

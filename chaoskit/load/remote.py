@@ -77,6 +77,9 @@ class Welcome(_Message, frozen=True, tag=True):
     def of(number: int, ticket: str, same_clock: bool, order: LoadOrder) -> Welcome:
         return Welcome(number, ticket, same_clock, msgspec.json.encode(order))
 
+    def load_order(self) -> LoadOrder:
+        return msgspec.json.decode(self.order, type=LoadOrder)
+
 
 class Refused(_Message, frozen=True, tag=True):
     why: str
