@@ -36,6 +36,7 @@ _START_DEADLINE_S = 10.0
 _WATCH_EVERY_S = 1.0
 _WATCH_DEADLINE_S = 1.0
 _WATCH_FAILURES = 3
+_MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +252,7 @@ class Proxies:
 
     def _difference(self, name: str, proxy: Proxy | None) -> str:
         if proxy is None:
-            return "missing"
+            return _MISSING
         spec = self._specs[name]
         if (proxy.listen, proxy.upstream) != (show(spec.listen), show(spec.upstream)):
             return f"from {proxy.listen} to {proxy.upstream}"
@@ -267,14 +268,27 @@ class Proxies:
             starts = self._starts
             try:
                 with api.in_use() as library:
-                    library.proxies()
+                    there = library.proxies()
                 failures = 0
+                if self._specs.keys() - there.keys():
+                    self._restore()
             except ProxyError as error:
                 failures += 1
                 if failures >= _WATCH_FAILURES or self._died():
                     self._replace(starts, error)
                     failures = 0
         api.close()
+
+    def _restore(self) -> None:
+        """Somebody else removed proxies, or restarted the server between two looks; unless they are just being made."""
+        with self._lock:
+            if self._closing.is_set():
+                return
+            try:
+                missing = [name for name, found in self._differing(self._specs).items() if found == _MISSING]
+                self.apply({name: self._wanted[name] for name in missing})
+            except InfrastructureError as error:
+                self._note(f"Toxiproxy lost proxies, and they could not be made anew: {error}")
 
     def _died(self) -> bool:
         return self._server.state() == "down"

@@ -145,7 +145,7 @@ def test_addresses_and_ports_are_the_same_after_everything_was_restarted(
     before = {name: where(hands, run_id, name) for name in ("n3", "n1", "toxiproxy", "n2")}
     for name in before:
         hands.container(run_id, name).restart(timeout=0)
-    deadline = time.monotonic() + 20  # the watchdog of Toxiproxy restarts it once more
+    deadline = time.monotonic() + 20  # the watchdog of Toxiproxy makes the proxies anew
     while not all(system.put(each, "key", "value", 0.5) for each in cluster.client_endpoints().values()):
         assert time.monotonic() < deadline
     cluster.heal()

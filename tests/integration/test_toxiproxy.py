@@ -82,6 +82,12 @@ def direct(address: Address, path: str) -> bytes:
         return bytes(answer.read())
 
 
+def remove(address: Address, proxy: str) -> None:
+    """Behind the adapter's back."""
+    request = urllib.request.Request(f"http://{show(address)}/proxies/{proxy}", method="DELETE")
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5).close()
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[[], Bench]]:
     with ExitStack() as undo:
@@ -150,8 +156,7 @@ def test_a_hanging_control_api_is_healed_by_a_restart_that_keeps_other_harm(benc
 
 
 def test_a_vanished_proxy_is_made_again(bench: Bench) -> None:
-    request = urllib.request.Request(f"http://{show(bench.real)}/proxies/a", method="DELETE")
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5).close()
+    remove(bench.real, "a")
     bench.proxies.apply({"a": SLOW})
     assert len(bench.seen("a")["toxics"]) == 2
 
@@ -185,6 +190,24 @@ def test_the_watchdog_restarts_a_hung_server_without_being_asked(
     assert "was restarted" in bench.notes[0]
     assert (bench.seen("a")["enabled"], bench.seen("b")["enabled"]) == (True, False)
     assert bench.pids[0] != bench.pids[1]
+
+
+def test_the_watchdog_makes_proxies_anew_that_the_server_no_longer_has(
+    make: Callable[[], Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart between two looks: it was never seen down, and answers."""
+    monkeypatch.setattr(toxiproxy, "_WATCH_EVERY_S", 0.05)
+    bench = make()
+    bench.proxies.apply({"b": OFF})
+    remove(bench.real, "a")
+    remove(bench.real, "b")
+    deadline = time.monotonic() + 20
+    while json.loads(direct(bench.real, "/proxies")).keys() != {"a", "b"} or not bench.notes:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with bench.proxies._lock:  # not before it is done
+        assert (bench.seen("a")["enabled"], bench.seen("b")["enabled"]) == (True, False)
+    assert "has vanished" in bench.notes[0]
 
 
 def test_a_server_that_cannot_start_is_quoted(tmp_path: Path) -> None:
