@@ -41,7 +41,7 @@ _LIFETIME_EXTRA_S = 3600.0
 _MARKER_ATTEMPT_S = 1.0
 _PUMP_EVERY_S = 0.1
 _FINISH_S = 10.0
-_FLUSHED_S = 0.5  # a worker flushes four times a second
+_FLUSHED_S = 0.5  # a worker writes every 50 ms; on another machine it also has a way to go
 
 
 @dataclass(slots=True)
