@@ -167,6 +167,7 @@ class DockerCluster:
         self._make_volumes()
         self._start_proxies(toxiproxy.reference)
         self._start_members(server.reference)
+        self._proxies.start()  # when all are there: a connection into the void holds up the others for 3 s
         self._keeper = Keeper(
             wish.run_id,
             links=self._layout.links(),
@@ -323,7 +324,6 @@ class DockerCluster:
         self._proxies = Proxies(self._layout.outside("api"), server, self._layout.proxies(), self._trouble.append)
         self._undo.callback(server.save_log)
         self._undo.callback(self._proxies.close)
-        self._proxies.start()
 
     def _make_toxiproxy(self, image: str) -> Container:
         """The control port at its address on the edge only: its own default would be every network."""

@@ -22,8 +22,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
 import msgspec
 
 from chaoskit.clusters.programs import Unusable
