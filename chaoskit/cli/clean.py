@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from chaoskit.clusters import BACKENDS, external_debt, journal
+from chaoskit.clusters.procfs import need_linux
 from chaoskit.systems import SYSTEMS
 
 
@@ -16,6 +17,7 @@ def clean(quiet: Annotated[bool, typer.Option("--quiet", help="Only say what cou
 
     Live runs and foreign things are not touched.
     """
+    need_linux()
     console = Console(stderr=True, highlight=False, quiet=quiet)
 
     def say(line: str) -> None:

@@ -16,7 +16,9 @@ from rich.console import Console
 
 from chaoskit.clusters import BACKENDS, external_debt, journal
 from chaoskit.clusters.binaries import KNOWN_VERSIONS, cache_dir, cached
+from chaoskit.clusters.procfs import need_linux
 from chaoskit.contracts import key_prefix
+from chaoskit.errors import InfrastructureError
 from chaoskit.verdict import ExitCode
 
 _FILES_WANTED = 4096
@@ -44,6 +46,11 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="The checks as JSO
 
 def _checks() -> Iterator[Check]:
     yield Check("python", "ok", sys.version.split()[0])
+    try:
+        need_linux()
+    except InfrastructureError as error:
+        yield Check("system", "missing", str(error))
+        return
     yield from _backends()
     yield from _debts()
     yield from _servers()

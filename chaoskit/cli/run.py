@@ -16,6 +16,7 @@ from chaoskit.cli.remote import DEFAULT_LISTEN, Listen, RemoteWorkers, TokenFile
 from chaoskit.cli.show import show_results
 from chaoskit.cli.web_ui import WebUi, check_port
 from chaoskit.clusters import BACKENDS
+from chaoskit.clusters.procfs import need_linux
 from chaoskit.errors import InvalidExperiment, Problem
 from chaoskit.experiment.place import access_of
 from chaoskit.experiment.plan import FaultStep, Plan
@@ -53,6 +54,7 @@ def run(
 
     All files are read and checked before the first one starts. The exit code is the worst of all runs.
     """
+    need_linux()
     plans = [
         read_plan(name, seed=seed, variables=var, overrides=set_, backend=backend, owned=owned) for name in experiments
     ]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from chaoskit.cli.remote import parse_address
-from chaoskit.clusters.procfs import markers
+from chaoskit.clusters.procfs import markers, need_linux
 from chaoskit.errors import InvalidExperiment, LoadError, Problem
 from chaoskit.load import joining
 from chaoskit.load.token import VARIABLE, given_token
@@ -33,6 +33,7 @@ def worker(
     It gets its orders from there and hands its history over while it runs; nothing is kept here. Both sides need the
     same version of chaoskit and the same token. When the run ends or its master goes away, the load ends at once.
     """
+    need_linux()
     address = parse_address(master, "--master")
     token = given_token(token_file)
     if token is None:

@@ -1,7 +1,8 @@
 """The Docker backend: members are containers, each alone in an internal network with one Toxiproxy that is in all.
 
-Works with any daemon on this machine that publishes ports on 127.0.0.1: no root, no Linux on this side of Docker
-Desktop. Nothing here talks to a container's address. docker_layout.py has the topology, docker_images.py the images.
+Works with any daemon that publishes ports on this machine's 127.0.0.1, without root too, and nothing here talks to a
+container's address: Docker Desktop's are in a virtual machine. docker_layout.py has the topology, docker_images.py the
+images.
 
 Containers outlive a controller that is killed; labels say whose they are, and the next run or `chaoskit clean`
 removes them.

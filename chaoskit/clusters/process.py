@@ -63,8 +63,6 @@ class ProcessBackend:
         return {capability: why for capability in CONTROLLERS if (why := cgroups.obstacle(capability))}
 
     def missing(self) -> list[str]:
-        if sys.platform != "linux":
-            return [f"the process backend needs Linux, this is {sys.platform}; use another backend or a Linux machine"]
         problem = namespace_problem()
         return [problem] if problem else []
 

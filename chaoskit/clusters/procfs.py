@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from chaoskit.contracts import MemberResources
+from chaoskit.errors import InfrastructureError
 
 RUN_MARKER = "CHAOSKIT_RUN"
 OWNER_MARKER = "CHAOSKIT_OWNER"
+
+
+def need_linux() -> None:
+    """Raises InfrastructureError on any other system, where nothing of a run could be told from foreign things."""
+    if sys.platform != "linux":
+        raise InfrastructureError(
+            f"runs and load workers need Linux, this is {sys.platform}; WSL 2 on Windows, a virtual machine on macOS"
+        )
 
 
 @dataclass(frozen=True, slots=True)

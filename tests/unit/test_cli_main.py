@@ -51,6 +51,20 @@ def broken(tmp_path: Path) -> str:
 # ── the door itself ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(
+    "arguments", [["run", "partition"], ["worker", "--master", "127.0.0.1:5557"], ["clean"], ["doctor"]]
+)
+def test_what_needs_linux_says_so_elsewhere_and_makes_nothing(
+    chaoskit: Chaoskit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    code, _, err = chaoskit(*arguments)
+    assert code == 4
+    assert "need Linux, this is darwin" in err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(chaoskit: Chaoskit, verb: str) -> None:
     code, out, _ = chaoskit(verb, "--help")
