@@ -13,7 +13,7 @@ from toxiproxy import Proxy
 
 from chaoskit.clusters.addresses import Address, show
 from chaoskit.clusters.toxics import ToxicSpec
-from chaoskit.clusters.toxiproxy import Api, ProxyState, toxics_of
+from chaoskit.clusters.toxiproxy import Api, ProxyState, set_toxics, toxics_of
 from chaoskit.errors import ProxyError, unknown
 from chaoskit.topology import Link
 
@@ -93,9 +93,9 @@ class ExternalProxies:
         with self._api.in_use() as library:
             proxies = library.proxies()
             for name in (name for name in enabled if name in proxies):
-                ours = [toxic.name for toxic in toxics_of(proxies[name]) if toxic.name.startswith(self._mark)]
-                for toxic in ours:
-                    proxies[name].destroy_toxic(toxic)
+                present = self._ours(proxies[name])
+                set_toxics(proxies[name], present, frozenset())
+                ours = [toxic.name for toxic in present]
                 if enabled[name] and not proxies[name].enabled:
                     proxies[name].enable()
                     ours.append("switched on")
@@ -126,17 +126,11 @@ class ExternalProxies:
         """Off comes first and on comes last, so that nothing slips through."""
         if name not in proxies:
             raise ProxyError(f"proxy {name} has vanished")
-        proxy, ours = proxies[name], self._named(state)
+        proxy = proxies[name]
         if proxy.enabled and not state.enabled:
             self._switched_off.add(name)
             proxy.disable()
-        present = self._ours(proxy)
-        for toxic in present - ours:
-            proxy.destroy_toxic(toxic.name)
-        for toxic in ours - present:
-            proxy.add_toxic(
-                name=toxic.name, type=toxic.type, stream=toxic.stream, toxicity=1.0, attributes=dict(toxic.attributes)
-            )
+        set_toxics(proxy, self._ours(proxy), self._named(state))
         if state.enabled and name in self._switched_off:
             proxy.enable()
             self._switched_off.discard(name)
@@ -147,7 +141,8 @@ class ExternalProxies:
         proxy = proxies[name]
         if proxy.enabled and not state.enabled:
             return "still on"
-        return "" if self._ours(proxy) == self._named(state) else f"toxics {sorted(t.name for t in self._ours(proxy))}"
+        ours = self._ours(proxy)
+        return "" if set(ours) == self._named(state) else f"toxics {sorted(toxic.name for toxic in ours)}"
 
     def _named(self, state: ProxyState) -> frozenset[ToxicSpec]:
         """The toxics by names that nobody else has."""
@@ -155,8 +150,8 @@ class ExternalProxies:
             ToxicSpec(self._mark + toxic.name, toxic.type, toxic.stream, toxic.attributes) for toxic in state.toxics
         )
 
-    def _ours(self, proxy: Proxy) -> frozenset[ToxicSpec]:
-        return frozenset(toxic for toxic in toxics_of(proxy) if toxic.name.startswith(self._mark))
+    def _ours(self, proxy: Proxy) -> list[ToxicSpec]:
+        return [toxic for toxic in toxics_of(proxy) if toxic.name.startswith(self._mark)]
 
 
 def where(address: Address) -> str:

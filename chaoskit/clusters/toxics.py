@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from chaoskit.errors import ProxyError
 
+STREAMS = ("upstream", "downstream")
+
 _HOUR_MS = 3_600_000
 _LIMITS: dict[str, dict[str, tuple[int, int, int | None]]] = {  # type → attribute → smallest, largest, default
     "latency": {"latency": (0, _HOUR_MS, None), "jitter": (0, _HOUR_MS, 0)},
@@ -25,14 +27,14 @@ class ToxicSpec:
 
     name: str
     type: str
-    stream: str  # "upstream" | "downstream"
+    stream: str  # one of STREAMS
     attributes: tuple[tuple[str, int], ...]  # sorted
 
 
 def toxic_on_both_streams(name: str, kind: str, attributes: Mapping[str, int]) -> frozenset[ToxicSpec]:
     """Raises ProxyError for what would crash Toxiproxy or be ignored by it."""
     whole = tuple(sorted(_checked(kind, attributes).items()))
-    return frozenset(ToxicSpec(f"{name}.{stream}", kind, stream, whole) for stream in ("upstream", "downstream"))
+    return frozenset(ToxicSpec(f"{name}.{stream}", kind, stream, whole) for stream in STREAMS)
 
 
 def _checked(kind: str, attributes: Mapping[str, int]) -> dict[str, int]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any
 
 import requests
@@ -23,7 +24,7 @@ from toxiproxy import Proxy
 
 from chaoskit.clusters.addresses import Address, show
 from chaoskit.clusters.member import Server
-from chaoskit.clusters.toxics import ToxicSpec
+from chaoskit.clusters.toxics import STREAMS, ToxicSpec
 from chaoskit.contracts import Say
 from chaoskit.errors import BedLost, InfrastructureError, ProxyError
 
@@ -321,18 +322,33 @@ def _change(proxy: Proxy, wanted: ProxyState) -> None:
     """Move one proxy to the wanted state. Off comes first and on comes last, so that nothing slips through."""
     if proxy.enabled and not wanted.enabled:
         proxy.disable()
-    present = frozenset(toxics_of(proxy))
-    for toxic in present - wanted.toxics:
-        proxy.destroy_toxic(toxic.name)
-    for toxic in wanted.toxics - present:
-        proxy.add_toxic(
-            name=toxic.name, type=toxic.type, stream=toxic.stream, toxicity=1.0, attributes=dict(toxic.attributes)
-        )
+    set_toxics(proxy, list(toxics_of(proxy)), wanted.toxics)
     if wanted.enabled and not proxy.enabled:
         proxy.enable()
 
 
+def set_toxics(proxy: Proxy, present: Sequence[ToxicSpec], wanted: Set[ToxicSpec]) -> None:
+    """Replace toxics of a proxy, `present` in its order: they go from the last on, and with one go those behind it.
+
+    A connection that ends closes its toxics from the first on, while a later one may still hold data. Toxiproxy forgets
+    to take a closed one out of that connection, so that the next removal misses the one behind it, and the whole server
+    crashes when another is added (link.go, AddToxic: index out of range).
+    """
+    stale = [toxic for stream in STREAMS for toxic in dropwhile(wanted.__contains__, _of_stream(present, stream))]
+    for toxic in reversed(stale):
+        proxy.destroy_toxic(toxic.name)
+    for toxic in sorted(wanted - (set(present) - set(stale)), key=lambda toxic: toxic.name):
+        proxy.add_toxic(
+            name=toxic.name, type=toxic.type, stream=toxic.stream, toxicity=1.0, attributes=dict(toxic.attributes)
+        )
+
+
+def _of_stream(toxics: Iterable[ToxicSpec], stream: str) -> list[ToxicSpec]:
+    return [toxic for toxic in toxics if toxic.stream == stream]
+
+
 def toxics_of(proxy: Proxy) -> Iterator[ToxicSpec]:
+    """In the order in which data passes them."""
     for toxic in proxy.toxics().values():
         kind = toxic.type if toxic.toxicity == 1 else f"{toxic.type} with toxicity {toxic.toxicity}"
         yield ToxicSpec(toxic.name, kind, toxic.stream, tuple(sorted(toxic.attributes.items())))

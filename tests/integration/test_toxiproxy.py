@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,8 +50,10 @@ class Bench:
         program = find("toxiproxy-server", toxiproxy.VERSION).path
         self._server = LocalServer([str(program), "-host", host, "-port", str(port)], self._spawner, log)
         block = reservation.block
+        self.listens = block.peer("n1")
+        target = undo.enter_context(socket.create_server(("127.0.0.1", 0)))
         specs = [
-            ProxySpec("a", block.peer("n1"), ("127.0.0.1", 9)),
+            ProxySpec("a", self.listens, target.getsockname()),
             ProxySpec("b", block.client("n1"), ("127.0.0.1", 9)),
         ]
         self.proxies = Proxies(self.api.address, self, specs, self.notes.append)
@@ -134,6 +137,26 @@ def test_two_servers_in_one_process_are_not_mixed_up(make: Callable[[], Bench]) 
     one.proxies.apply({"a": OFF})
     assert one.seen("a")["enabled"] is False
     assert two.seen("a")["enabled"] is True
+
+
+@pytest.mark.parametrize("first", ["bandwidth", "timeout"])
+def test_a_connection_that_ends_under_several_toxics_does_not_crash_the_server(bench: Bench, first: str) -> None:
+    """Its latency still holds a chunk when what was before it has ended. Toxics that are removed from the front leave
+    that chunk's place in the chain behind, and adding another one then is an index out of range."""
+    front = toxic_on_both_streams("front", first, {"rate": 10_000} if first == "bandwidth" else {})
+    held = toxic_on_both_streams("held", "latency", {"latency": 1500})
+    bench.proxies.apply({"a": ProxyState(toxics=front)})
+    bench.proxies.apply({"a": ProxyState(toxics=front | held)})
+    with closing(socket.create_connection(bench.listens, 5)) as client:
+        client.sendall(b"one chunk")
+    time.sleep(0.2)
+    bench.proxies.apply({"a": ProxyState(toxics=held)})
+    assert {toxic["type"] for toxic in bench.seen("a")["toxics"]} == {"latency"}
+    bench.proxies.apply({"a": PASSING})
+    bench.proxies.apply({"a": SLOW})
+    time.sleep(0.2)
+    assert len(bench.seen("a")["toxics"]) == 2
+    assert (bench.notes, len(bench.pids)) == ([], 1)
 
 
 def test_a_toxic_that_does_not_go_away_is_healed_by_making_the_proxy_anew(bench: Bench) -> None:
