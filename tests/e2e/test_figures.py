@@ -39,6 +39,8 @@ load:
   watch: {{watchers: 6, reconnect: resume}}
   lease: {{leases: 6, ttl: 10s}}
 warmup: 1s
+steady-state:
+  - put.p99 < 1s  # or one slow fsync of a shared disk is no recovery
 method:
   - wait: 4s
   - fault: partition
