@@ -14,11 +14,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from chaoskit.clusters import BACKENDS, external_debt, journal
+from chaoskit.clusters import BACKENDS, external_debt, journal, procfs
 from chaoskit.clusters.binaries import KNOWN_VERSIONS, cache_dir, cached
-from chaoskit.clusters.procfs import need_linux
 from chaoskit.contracts import key_prefix
-from chaoskit.errors import InfrastructureError
 from chaoskit.verdict import ExitCode
 
 _FILES_WANTED = 4096
@@ -46,10 +44,8 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="The checks as JSO
 
 def _checks() -> Iterator[Check]:
     yield Check("python", "ok", sys.version.split()[0])
-    try:
-        need_linux()
-    except InfrastructureError as error:
-        yield Check("system", "missing", str(error))
+    if problem := procfs.problem():
+        yield Check("system", "missing", problem)
         return
     yield from _backends()
     yield from _debts()

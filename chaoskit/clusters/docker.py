@@ -166,7 +166,7 @@ class DockerCluster:
         self._undo.callback(self._watch.close)
         self._layout = self._make_networks()
         self._make_volumes()
-        self._start_proxies(toxiproxy.reference)
+        self._start_toxiproxy(toxiproxy.reference)
         self._start_members(server.reference)
         self._proxies.start()  # when all are there: a connection into the void holds up the others for 3 s
         self._keeper = Keeper(
@@ -307,7 +307,7 @@ class DockerCluster:
     def _volume(self, member: str) -> str:
         return self._name(f"{member}-data")
 
-    def _start_proxies(self, image: str) -> None:
+    def _start_toxiproxy(self, image: str) -> None:
         for attempt in range(1, _PORT_TRIES + 1):
             self._layout = replace(self._layout, ports=_free_ports(self._layout.doors()))
             self._toxiproxy = self._make_toxiproxy(image)

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from chaoskit.access import PLAIN
-from chaoskit.clusters import addresses, binaries, cgroups, journal, leftovers, probe
+from chaoskit.clusters import addresses, binaries, cgroups, journal, leftovers, probe, procfs
 from chaoskit.clusters.addresses import Block
 from chaoskit.clusters.cgroups import CONTROLLERS, Controller, Group
 from chaoskit.clusters.children import Spawner, Surroundings, namespace_problem
@@ -63,7 +63,7 @@ class ProcessBackend:
         return {capability: why for capability in CONTROLLERS if (why := cgroups.obstacle(capability))}
 
     def missing(self) -> list[str]:
-        problem = namespace_problem()
+        problem = procfs.problem() or namespace_problem()
         return [problem] if problem else []
 
     def about(self) -> str:

@@ -15,12 +15,17 @@ RUN_MARKER = "CHAOSKIT_RUN"
 OWNER_MARKER = "CHAOSKIT_OWNER"
 
 
+def problem() -> str:
+    """Why nothing of a run could be told from foreign things here; "" on Linux."""
+    if sys.platform == "linux":
+        return ""
+    return f"runs and load workers need Linux, this is {sys.platform}; WSL 2 on Windows, a virtual machine on macOS"
+
+
 def need_linux() -> None:
-    """Raises InfrastructureError on any other system, where nothing of a run could be told from foreign things."""
-    if sys.platform != "linux":
-        raise InfrastructureError(
-            f"runs and load workers need Linux, this is {sys.platform}; WSL 2 on Windows, a virtual machine on macOS"
-        )
+    """Raises InfrastructureError on any other system."""
+    if why := problem():
+        raise InfrastructureError(why)
 
 
 @dataclass(frozen=True, slots=True)

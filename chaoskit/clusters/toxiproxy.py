@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -37,7 +37,6 @@ _START_DEADLINE_S = 10.0
 _WATCH_EVERY_S = 1.0
 _WATCH_DEADLINE_S = 1.0
 _WATCH_FAILURES = 3
-_MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ class Proxies:
         """Server, proxies, watchdog. Raises ProxyError, or InfrastructureError when it cannot be started at all."""
         with self._lock:
             self._start_server()
-            self._populate()
+            self._populate(self._specs)
             left = self._differing(self._specs)
         if left:
             raise ProxyError(_difference(left))
@@ -207,13 +206,13 @@ class Proxies:
             for name in wanted:
                 if name in proxies:
                     library.destroy(proxies[name])
-                self._create(library, name)
+        self._populate(wanted)
 
     def _restart(self) -> None:
         """All proxies come back, with the harm that is still wanted on the others."""
         self._stop_server()
         self._start_server()
-        self._populate()
+        self._populate(self._specs)
 
     # ── steps ──
 
@@ -234,7 +233,7 @@ class Proxies:
     def _stop_server(self) -> None:
         self._server.stop("KILL")
 
-    def _populate(self) -> None:
+    def _populate(self, names: Collection[str]) -> None:
         """In one call, because a cluster that boots with half of its links loses what it sends on the others. Harmed
         ones are switched off until they are as wanted."""
         proxies = [
@@ -244,16 +243,10 @@ class Proxies:
                 "upstream": show(spec.upstream),
                 "enabled": self._wanted[spec.name] == PASSING,
             }
-            for spec in self._specs.values()
+            for spec in (self._specs[name] for name in names)
         ]
         self._api.call("POST", "/populate", json=proxies)
-        self._set({name: state for name, state in self._wanted.items() if state != PASSING})
-
-    def _create(self, library: toxiproxy.Toxiproxy, name: str) -> None:
-        """Switched on last: a cut link must not pass anything in between."""
-        spec = self._specs[name]
-        proxy = library.create(show(spec.upstream), name, listen=show(spec.listen), enabled=False)
-        _change(proxy, self._wanted[name])
+        self._set({name: self._wanted[name] for name in names if self._wanted[name] != PASSING})
 
     def _differing(self, names: Iterable[str]) -> dict[str, str]:
         """Proxies that are not as wanted, with what they are instead."""
@@ -263,7 +256,7 @@ class Proxies:
 
     def _difference(self, name: str, proxy: Proxy | None) -> str:
         if proxy is None:
-            return _MISSING
+            return "missing"
         spec = self._specs[name]
         if (proxy.listen, proxy.upstream) != (show(spec.listen), show(spec.upstream)):
             return f"from {proxy.listen} to {proxy.upstream}"
@@ -296,7 +289,8 @@ class Proxies:
             if self._closing.is_set():
                 return
             try:
-                missing = [name for name, found in self._differing(self._specs).items() if found == _MISSING]
+                with self._api.in_use() as library:
+                    missing = self._specs.keys() - library.proxies().keys()
                 self.apply({name: self._wanted[name] for name in missing})
             except InfrastructureError as error:
                 self._note(f"Toxiproxy lost proxies, and they could not be made anew: {error}")

@@ -79,16 +79,11 @@ class Bench:
         return json.loads(direct(self.real, f"/proxies/{proxy}"))
 
 
-def direct(address: Address, path: str) -> bytes:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://{show(address)}{path}", timeout=5) as answer:
-        return bytes(answer.read())
-
-
-def remove(address: Address, proxy: str) -> None:
+def direct(address: Address, path: str, method: str = "GET") -> bytes:
     """Behind the adapter's back."""
-    request = urllib.request.Request(f"http://{show(address)}/proxies/{proxy}", method="DELETE")
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5).close()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(urllib.request.Request(f"http://{show(address)}{path}", method=method), timeout=5) as answer:
+        return bytes(answer.read())
 
 
 @pytest.fixture
@@ -179,7 +174,7 @@ def test_a_hanging_control_api_is_healed_by_a_restart_that_keeps_other_harm(benc
 
 
 def test_a_vanished_proxy_is_made_again(bench: Bench) -> None:
-    remove(bench.real, "a")
+    direct(bench.real, "/proxies/a", "DELETE")
     bench.proxies.apply({"a": SLOW})
     assert len(bench.seen("a")["toxics"]) == 2
 
@@ -222,8 +217,8 @@ def test_the_watchdog_makes_proxies_anew_that_the_server_no_longer_has(
     monkeypatch.setattr(toxiproxy, "_WATCH_EVERY_S", 0.05)
     bench = make()
     bench.proxies.apply({"b": OFF})
-    remove(bench.real, "a")
-    remove(bench.real, "b")
+    direct(bench.real, "/proxies/a", "DELETE")
+    direct(bench.real, "/proxies/b", "DELETE")
     deadline = time.monotonic() + 20
     while json.loads(direct(bench.real, "/proxies")).keys() != {"a", "b"} or not bench.notes:
         assert time.monotonic() < deadline
